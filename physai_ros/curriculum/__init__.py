@@ -1,0 +1,1 @@
+"""Scenario significance: which episode to run next."""

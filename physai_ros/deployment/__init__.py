@@ -1,0 +1,1 @@
+"""The process graph, described once and started two ways."""

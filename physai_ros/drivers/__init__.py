@@ -1,0 +1,1 @@
+"""Robot interfaces that need no ROS."""

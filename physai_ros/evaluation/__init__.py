@@ -1,0 +1,1 @@
+"""Is the new policy better: protocol, statistics, promotion."""

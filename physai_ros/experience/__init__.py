@@ -1,0 +1,1 @@
+"""Episodes as they were lived: recording, the store on disk, replay."""

@@ -1,0 +1,1 @@
+"""What an episode taught: metrics, failure modes, learning health."""

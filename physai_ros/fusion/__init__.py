@@ -1,0 +1,1 @@
+"""From raw sensor samples to one aligned robot state."""

@@ -1,0 +1,1 @@
+"""One file a node: parameters, topics, timers, nothing else."""

@@ -1,0 +1,1 @@
+"""From a robot state to an action: features, network, registry, runtime."""

@@ -1,0 +1,1 @@
+"""What an arm is and does: its state, its actions, its description and its kinematics."""

@@ -1,0 +1,1 @@
+"""Between messages and dataclasses: conversion, QoS, parameters, lifecycle."""

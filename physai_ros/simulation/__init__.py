@@ -1,0 +1,1 @@
+"""The MuJoCo arm, its physics parameters, its camera."""

@@ -1,0 +1,1 @@
+"""Adaptive Sparse Training: significance, gate, samplers, trainer."""

@@ -1,0 +1,1 @@
+"""From simulation to the arm and back."""
