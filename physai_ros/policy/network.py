@@ -118,23 +118,3 @@ class RobotPolicyNetwork(nn.Module):
         shape = self.architecture
         actions = self.action_heads(features).view(-1, shape.members, shape.chunk_steps, shape.action_size)
         return PolicyOutput(actions, self.value_head(features.detach()).squeeze(-1), features)
-
-    @torch.inference_mode()
-    def predict(self, observation: np.ndarray) -> Prediction:
-        """The decision for one observation (observation_size,).
-
-        Raises:
-            ValueError: the observation has another length.
-        """
-        if observation.shape != (self.architecture.observation_size,):
-            raise ValueError(
-                f"the observation has shape {observation.shape}, the policy expects "
-                f"({self.architecture.observation_size},): it was trained for another task or robot"
-            )
-        output = self(torch.from_numpy(observation[None]))
-        members = output.actions[0].numpy()
-        actions = np.clip(members.mean(axis=0), -1.0, 1.0)
-        logit = float(output.value_logits[0])
-        return Prediction(
-            actions.astype(float), 1.0 / (1.0 + float(np.exp(-logit))), float(members[:, 0].std(axis=0).mean())
-        )

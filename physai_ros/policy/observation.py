@@ -23,6 +23,7 @@ FINE_SCALE = 0.02
 _LAG_SCALE = 0.02
 _VELOCITY_SCALE = np.array([0.25, 0.25, 0.25, 1.0, 1.0, 1.0])
 _FORCE_SCALE = 20.0
+_ALL_KNOWN = np.ones(5)
 _REFERENCE_HEIGHT = np.array([0.45, 0.0, 0.2])
 
 
@@ -89,9 +90,9 @@ class ObservationEncoder:
         pads = np.tanh(_two(state.contact_forces) / _FORCE_SCALE)
         task = np.asarray(self._task_features(state, np.asarray(goal, dtype=float)), dtype=float)
         parts = (pose, gripper, force, pads, task)
-        known = np.array([np.isfinite(part).all() for part in parts], dtype=float)
-        vector = np.concatenate([pose, gripper, actions, force, pads, task, np.tanh(task / FINE_SCALE), known])
-        if not known.all() or not np.isfinite(actions).all():
+        vector = np.concatenate([pose, gripper, actions, force, pads, task, np.tanh(task / FINE_SCALE), _ALL_KNOWN])
+        if not np.isfinite(vector).all():
+            vector[-len(parts) :] = [np.isfinite(part).all() for part in parts]
             vector = np.nan_to_num(vector, nan=0.0, posinf=0.0, neginf=0.0)
         return vector.astype(np.float32)
 

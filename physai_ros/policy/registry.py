@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 
 from physai_ros import __version__
+from physai_ros.policy.acting import ActingNetwork
 from physai_ros.policy.network import Architecture, Prediction, RobotPolicyNetwork
 from physai_ros.policy.observation import LAYOUT
 
@@ -94,12 +95,13 @@ class PolicyManifest:
             raise PolicyFileError(f"{path} is no policy manifest ({error}); delete {path.parent}") from error
 
 
-@dataclass(frozen=True)
 class Policy:
-    """A version that was read and verified: its manifest and the network, ready to act."""
+    """A version that was read and verified: its `manifest`, its `network` to train on, and its decisions."""
 
-    manifest: PolicyManifest
-    network: RobotPolicyNetwork
+    def __init__(self, manifest: PolicyManifest, network: RobotPolicyNetwork) -> None:
+        self.manifest = manifest
+        self.network = network
+        self._acting = ActingNetwork(network)
 
     @property
     def version(self) -> str:
@@ -107,8 +109,8 @@ class Policy:
         return self.manifest.version
 
     def predict(self, observation: np.ndarray) -> Prediction:
-        """The network's decision for one observation."""
-        return self.network.predict(observation)
+        """The decision for one observation (observation_size,) float32."""
+        return self._acting.predict(observation)
 
 
 @dataclass(frozen=True)

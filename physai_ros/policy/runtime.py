@@ -132,7 +132,8 @@ class PolicyRuntime:
             self._step_index = step_index
             self._decide(state)
         positions = self._reference.advance(state.commanded_positions)
-        assert self._prediction is not None and self._chunk is not None
+        assert self._prediction is not None
+        assert self._chunk is not None
         self._sequence += 1
         self._answer = RobotAction(
             stamp=state.stamp,
