@@ -132,6 +132,14 @@ class Task(ABC):
     def features(self, state: RobotState, goal: np.ndarray) -> np.ndarray:
         """What the policy sees of the task in one state: (n,) relative poses [m, rad], fixed length for a task."""
 
+    def remaining(self, state: RobotState, goal: np.ndarray) -> float:
+        """Path that is left until the task is solved [m], zero when it is; NaN where the task cannot tell."""
+        return float("nan")
+
+    def mishap(self, state: RobotState, goal: np.ndarray) -> str:
+        """What a bystander sees go wrong in this state, in one word; empty while nothing does."""
+        return ""
+
     @abstractmethod
     def test(self) -> TaskTest:
         """A fresh success test for one episode."""
