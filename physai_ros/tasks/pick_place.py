@@ -235,7 +235,10 @@ class PickPlaceExpert(Expert):
     ALIGNED, FUNNEL = 0.014, 0.020  # [m] error across below which it goes down, and above which it comes up again
     HEADING = 0.2  # [rad] error of the heading below which it goes down
     SETTLED = 0.012  # [m] error below which it closes
-    LEVEL, CLEARANCE = 0.010, 0.005  # [m] of the cube above the table: below the first it lets go, to the second it lowers
+    LEVEL, CLEARANCE = (
+        0.010,
+        0.005,
+    )  # [m] of the cube above the table: below the first it lets go, to the second it lowers
     ABOVE, ASTRAY = 0.018, 0.025  # [m] cube to goal across: below the first it lowers, above the second it lifts again
 
     def __init__(self, task: PickPlace, carry_height: float) -> None:
