@@ -13,7 +13,7 @@ from physai_ros.robot.rotation import quaternion_wxyz
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverMode, DriverState, ObjectStates, RobotState
 from physai_ros.simulation.camera import Camera
-from physai_ros.simulation.model import GRIPPER_STIFFNESS, build_model
+from physai_ros.simulation.model import GOAL_MARK, GRIPPER_STIFFNESS, build_model
 from physai_ros.simulation.physics import PhysicsParameters
 from physai_ros.tasks.task import Scenario, Task
 
@@ -36,9 +36,7 @@ class SimulatedArm:
     alone, and asking twice gives the same measurement.
     """
 
-    def __init__(
-        self, spec: RobotSpec, task: Task, physics: PhysicsParameters | None = None, seed: int = 0
-    ) -> None:
+    def __init__(self, spec: RobotSpec, task: Task, physics: PhysicsParameters | None = None, seed: int = 0) -> None:
         self.spec = spec
         self.task = task
         self.kinematics = Kinematics(spec)
@@ -107,6 +105,9 @@ class SimulatedArm:
             )
         mujoco.mj_resetData(self.model, self._data)
         self._place(home, self.spec.gripper.max_width, scenario.object_poses)
+        # A goal of three or more numbers starts with a position; any other is not drawn.
+        goal = scenario.goal if len(scenario.goal) >= 3 else (0.0, 0.0, -1.0)
+        self.model.site_pos[self._goal_mark] = goal[:3]
         self._commanded = np.array(home, dtype=float)
         self._gripper_command = 1.0
         self._gripper_target = self._gripper_width = self.spec.gripper.max_width
@@ -255,6 +256,7 @@ class SimulatedArm:
         self._finger_positions = np.array([joint.qposadr[0] for joint in fingers])
         self._fingers = np.array([joint.bodyid[0] for joint in fingers])
         self._finger_axes = np.array([joint.axis for joint in fingers])
+        self._goal_mark = model.site(GOAL_MARK).id
         self._tool = model.body(spec.tool_frame).id
         hand = model.body_parentid[self._tool]
         self._hand_bodies = np.array([i for i in range(model.nbody) if _descends(model, i, hand)])

@@ -10,11 +10,12 @@ import numpy as np
 from physai_ros.robot.spec import RobotSpec, RobotSpecError
 from physai_ros.tasks.task import ObjectSpec
 
-SERVO_FREQUENCY = 60.0  # [rad/s] natural frequency of the joint servos: about 35 ms behind a moving reference
+SERVO_FREQUENCY = 50.0  # [rad/s] natural frequency of the joint servos: about 40 ms behind a moving reference
 ARMATURE = 0.1  # [kg m^2] rotor inertia as the joint feels it
 FINGER_ARMATURE = 0.1  # [kg]
 GRIPPER_STIFFNESS = 8000.0  # [N/m]
 GRIPPER_DAMPING = 80.0  # [N s/m]
+GOAL_MARK = "goal mark"
 
 # What touches what: arm and objects touch the table and one another; the arm's links do not touch each other.
 _TABLE, _ARM, _OBJECT = 1, 2, 4
@@ -91,7 +92,28 @@ def _add_table(scene: mujoco.MjSpec) -> None:
         conaffinity=_ARM | _OBJECT,
         solref=[0.01, 1.0],
     )
-    scene.worldbody.add_light(pos=[0.3, -0.6, 2.0], dir=[0.0, 0.3, -1.0], castshadow=False)
+    scene.worldbody.add_light(pos=[0.3, -0.6, 2.0], dir=[0.0, 0.3, -1.0], castshadow=False, diffuse=[0.5, 0.5, 0.5])
+    scene.worldbody.add_light(
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+        dir=[-0.6, 0.5, -0.7],
+        castshadow=False,
+        diffuse=[0.45, 0.45, 0.45],
+    )
+    scene.add_texture(
+        name="sky",
+        type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_FLAT,
+        rgb1=[0.93, 0.94, 0.96],
+        width=8,
+        height=48,
+    )
+    # A mark that only pictures show; `SimulatedArm` moves it to the scenario's goal.
+    scene.worldbody.add_site(
+        name=GOAL_MARK,
+        type=mujoco.mjtGeom.mjGEOM_SPHERE,
+        size=[0.012, 0.012, 0.012],
+        rgba=[0.15, 0.65, 0.3, 1.0],
+    )
 
 
 def _add_object(scene: mujoco.MjSpec, item: ObjectSpec) -> None:
@@ -116,12 +138,13 @@ def _add_cameras(scene: mujoco.MjSpec, spec: RobotSpec) -> None:
     tool = scene.body(spec.tool_frame)
     if tool is None:
         raise RobotSpecError(f"{spec.urdf_path}: there is no link '{spec.tool_frame}'; correct tool_frame")
-    position = np.array([1.25, -0.75, 0.75])
-    right = np.cross(forward := np.array([0.48, 0.0, 0.08]) - position, [0.0, 0.0, 1.0])
-    view = scene.worldbody.add_camera(name="scene", pos=position, fovy=42.0)
+    position, target = np.array([1.25, -0.70, 0.75]), np.array([0.38, 0.0, 0.22])
+    forward = target - position
+    right = np.cross(forward, [0.0, 0.0, 1.0])
+    view = scene.worldbody.add_camera(name="scene", pos=position, fovy=40.0)
     _look_along(view, right, np.cross(right, forward))
     # Beside the hand, leaning towards what lies between the fingers.
-    view = tool.add_camera(name="wrist", pos=[0.07, 0.0, -0.10], fovy=70.0)
+    view = tool.add_camera(name="wrist", pos=[0.07, 0.0, -0.04], fovy=75.0)
     _look_along(view, [0.0, 1.0, 0.0], [1.0, 0.0, 0.4])
 
 

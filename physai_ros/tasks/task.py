@@ -126,7 +126,9 @@ class Task(ABC):
 
     def sample_scenario(self, generator: np.random.Generator) -> Scenario:
         """A scenario drawn uniformly from the bounds."""
-        return self.scenario({k: float(generator.uniform(low, high)) for k, (low, high) in self.scenario_bounds.items()})
+        return self.scenario(
+            {k: float(generator.uniform(low, high)) for k, (low, high) in self.scenario_bounds.items()}
+        )
 
     @abstractmethod
     def features(self, state: RobotState, goal: np.ndarray) -> np.ndarray:
