@@ -80,8 +80,8 @@ class SupervisedGraph:
         if not 0 <= self.domain <= 232:
             raise ValueError(f"Domain {self.domain} is outside 0 to 232.")
         if parameter_file is None:
-            with suppress(FileNotFoundError):
-                parameter_file = share_path("config", f"{graph.name}.yaml")
+            shipped = share_path("config", f"{graph.name}.yaml")
+            parameter_file = shipped if shipped.is_file() else None
         self.parameter_file = None if parameter_file is None else Path(parameter_file).absolute()
         self.settings = settings or {}
         self.environment = graph_environment(
