@@ -126,11 +126,21 @@ class Task(ABC):
 
     def sample_scenario(self, generator: np.random.Generator) -> Scenario:
         """A scenario drawn uniformly from the bounds."""
-        return self.scenario({k: float(generator.uniform(low, high)) for k, (low, high) in self.scenario_bounds.items()})
+        return self.scenario(
+            {k: float(generator.uniform(low, high)) for k, (low, high) in self.scenario_bounds.items()}
+        )
 
     @abstractmethod
     def features(self, state: RobotState, goal: np.ndarray) -> np.ndarray:
         """What the policy sees of the task in one state: (n,) relative poses [m, rad], fixed length for a task."""
+
+    def remaining(self, state: RobotState, goal: np.ndarray) -> float:
+        """Path that is left until the task is solved [m], zero when it is; NaN where the task cannot tell."""
+        return float("nan")
+
+    def mishap(self, state: RobotState, goal: np.ndarray) -> str:
+        """What a bystander sees go wrong in this state, in one word; empty while nothing does."""
+        return ""
 
     @abstractmethod
     def test(self) -> TaskTest:

@@ -1,0 +1,63 @@
+"""A trained network ready to act: plain matrices, one observation at a time, no framework on the control path."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import nn
+
+from physai_ros.policy.network import Prediction, RobotPolicyNetwork
+
+
+class ActingNetwork:
+    """A copy of a `RobotPolicyNetwork`'s weights that decides on one observation in a third of the time.
+
+    A batch of one spends its time in the framework's dispatch, not in arithmetic; the same arithmetic in numpy agrees
+    to about 1e-6. Later training of the network does not change the copy.
+    """
+
+    def __init__(self, network: RobotPolicyNetwork) -> None:
+        self.architecture = network.architecture
+        self._mean = network.observation_mean.numpy().copy()
+        self._scale = network.observation_scale.numpy().copy()
+        self._layers: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]] = []
+        for linear, norm in zip(network.trunk[0::3], network.trunk[1::3], strict=True):
+            assert isinstance(linear, nn.Linear)
+            assert isinstance(norm, nn.LayerNorm)
+            weight, bias = _matrices(linear)
+            gain, shift = norm.weight.detach().numpy().copy(), norm.bias.detach().numpy().copy()
+            self._layers.append((weight, bias, gain, shift, norm.eps))
+        # All heads read the trunk's last layer: one product gives actions and value.
+        action_weight, action_bias = _matrices(network.action_heads)
+        value_weight, value_bias = _matrices(network.value_head)
+        self._head_weight = np.hstack([action_weight, value_weight])
+        self._head_bias = np.concatenate([action_bias, value_bias])
+
+    def predict(self, observation: np.ndarray) -> Prediction:
+        """The decision for one observation (observation_size,) float32.
+
+        Raises:
+            ValueError: the observation has another length.
+        """
+        shape = self.architecture
+        if observation.shape != (shape.observation_size,):
+            raise ValueError(
+                f"the observation has shape {observation.shape}, the policy expects ({shape.observation_size},): "
+                "it was trained for another task or robot"
+            )
+        hidden = np.minimum(np.maximum((observation - self._mean) * self._scale, -5.0), 5.0)
+        for weight, bias, gain, shift, epsilon in self._layers:
+            hidden = hidden @ weight + bias
+            hidden = hidden - hidden.sum() / hidden.size
+            hidden = hidden * (gain / np.sqrt(hidden @ hidden / hidden.size + epsilon)) + shift
+            hidden = hidden / (1.0 + np.exp(-hidden))
+        output = hidden @ self._head_weight + self._head_bias
+        members = output[:-1].reshape(shape.members, shape.chunk_steps, shape.action_size).astype(float)
+        mean = members.sum(axis=0) / shape.members
+        spread = np.sqrt(np.square(members[:, 0] - mean[0]).sum(axis=0) / shape.members)
+        actions = np.minimum(np.maximum(mean, -1.0), 1.0)
+        value = 1.0 / (1.0 + float(np.exp(-float(output[-1]))))
+        return Prediction(actions, value, float(spread.sum()) / shape.action_size)
+
+
+def _matrices(linear: nn.Linear) -> tuple[np.ndarray, np.ndarray]:
+    return np.ascontiguousarray(linear.weight.detach().numpy().T), linear.bias.detach().numpy().copy()

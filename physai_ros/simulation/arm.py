@@ -1,0 +1,394 @@
+"""The simulated arm: measures like a driver, moves like an arm, one control cycle at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+import mujoco
+import numpy as np
+
+from physai_ros.robot.kinematics import Kinematics
+from physai_ros.robot.rotation import quaternion_wxyz
+from physai_ros.robot.spec import RobotSpec
+from physai_ros.robot.state import DriverMode, DriverState, ObjectStates, RobotState
+from physai_ros.simulation.camera import Camera
+from physai_ros.simulation.model import GOAL_MARK, GRIPPER_STIFFNESS, build_model
+from physai_ros.simulation.physics import PhysicsParameters
+from physai_ros.tasks.task import Scenario, Task
+
+GRIPPER_SPEED = 0.2  # [m/s] of the opening between the pads
+VELOCITY_WINDOW = 0.2  # [s] over which the drive differentiates its encoder: velocity noise is position noise over it
+
+
+class Contact(NamedTuple):
+    """Two things that touch, by link or object name (`table` for the table), and their normal `force` [N]."""
+
+    first: str
+    second: str
+    force: float
+
+
+class SimulatedArm:
+    """One arm on a table in MuJoCo. Its base frame is the world; the table's top lies at z = 0.
+
+    Time and sequence go on over resets. Measurements depend on the seed of the last reset and on the cycles since then
+    alone, and asking twice gives the same measurement.
+    """
+
+    def __init__(self, spec: RobotSpec, task: Task, physics: PhysicsParameters | None = None, seed: int = 0) -> None:
+        self.spec = spec
+        self.task = task
+        self.kinematics = Kinematics(spec)
+        self.model = build_model(spec, task.objects)
+        self._data = mujoco.MjData(self.model)
+        self._nominal = {
+            name: getattr(self.model, name).copy()
+            for name in ("body_mass", "body_inertia", "dof_damping", "actuator_gainprm", "actuator_biasprm")
+        }
+        self._index()
+        self._cameras: dict[tuple[int, int], Camera] = {}
+        self.sequence = -1
+        self.set_physics(physics or PhysicsParameters())
+        self.reset(task.sample_scenario(np.random.default_rng(seed)), seed)
+
+    @property
+    def time(self) -> float:
+        """Simulated time of the current instant [s]; it never runs backwards."""
+        return self.sequence * self.spec.control_period
+
+    @property
+    def physics(self) -> PhysicsParameters:
+        """The physics in force."""
+        return self._physics
+
+    def set_physics(self, physics: PhysicsParameters) -> None:
+        """Change the physics now; `reset` does it between episodes."""
+        model, nominal = self.model, self._nominal
+        self._physics = physics
+        for name, array in nominal.items():
+            getattr(model, name)[:] = array
+        model.opt.gravity[:] = 0.0, 0.0, -physics.gravity
+        self._substeps = max(1, round(self.spec.control_period / physics.time_step))
+        model.opt.timestep = self.spec.control_period / self._substeps
+        model.body_mass[self._object_bodies] *= physics.object_mass_scale
+        model.body_inertia[self._object_bodies] *= physics.object_mass_scale
+        model.geom_friction[self._object_geoms, 0] = physics.object_friction
+        model.geom_solref[self._object_geoms, 1] = _damping_ratio(physics.restitution)
+        model.dof_frictionloss[self._dofs] = physics.joint_friction
+        model.dof_damping[self._dofs] *= physics.joint_damping
+        model.actuator_gainprm[self._motors] *= physics.actuator_gain
+        model.actuator_biasprm[self._motors] *= physics.actuator_gain
+        # The gripper's one motor drives a tendon that shares its force among the fingers.
+        force = physics.grip_force * len(self._fingers)
+        model.actuator_forcerange[self._gripper_motor] = -force, force
+        mujoco.mj_setConst(model, mujoco.MjData(model))
+
+    def reset(self, scenario: Scenario, seed: int, physics: PhysicsParameters | None = None) -> None:
+        """Put the world into a scenario's start state: arm at rest at its home posture, gripper open.
+
+        Raises:
+            ValueError: the scenario lacks one of the task's objects, or its home posture has a wrong size.
+        """
+        if physics is not None and physics != self._physics:
+            self.set_physics(physics)
+        home = self.spec.home_positions if scenario.home_positions is None else np.asarray(scenario.home_positions)
+        if home.shape != self.spec.home_positions.shape:
+            raise ValueError(
+                f"the scenario's home_positions has {home.size} numbers; expected {self.spec.home_positions.size}"
+            )
+        missing = sorted({item.name for item in self.task.objects} - set(scenario.object_poses))
+        if missing:
+            raise ValueError(
+                f"the scenario has no pose for '{missing[0]}'; task {self.task.name} needs: "
+                f"{', '.join(item.name for item in self.task.objects)}"
+            )
+        mujoco.mj_resetData(self.model, self._data)
+        self._place(home, self.spec.gripper.max_width, scenario.object_poses)
+        # A goal of three or more numbers starts with a position; any other is not drawn.
+        goal = scenario.goal if len(scenario.goal) >= 3 else (0.0, 0.0, -1.0)
+        self.model.site_pos[self._goal_mark] = goal[:3]
+        self._commanded = np.array(home, dtype=float)
+        self._gripper_command = 1.0
+        self._gripper_target = self._gripper_width = self.spec.gripper.max_width
+        self._pending: deque[tuple[int, np.ndarray, float]] = deque()
+        self._data.ctrl[self._motors] = home
+        self._data.ctrl[self._gripper_motor] = 0.5 * self._gripper_width
+        mujoco.mj_forward(self.model, self._data)
+        mujoco.mj_rnePostConstraint(self.model, self._data)
+        self._seed = seed
+        self._cycle = 0
+        self._measured: tuple[DriverState, ObjectStates] | None = None
+        self.sequence += 1
+
+    def step(self, positions: np.ndarray, gripper_command: float) -> None:
+        """Advance one control cycle towards joint set-points (n_joints,) [rad] and a gripper command in -1 ... 1.
+
+        Raises:
+            ValueError: a command has the wrong size or is not finite.
+        """
+        positions = np.array(positions, dtype=float)
+        if positions.shape != self._commanded.shape or not np.isfinite(positions.sum() + gripper_command):
+            raise ValueError(
+                f"command {positions.tolist()}, gripper {gripper_command}; expected {self._commanded.size} finite "
+                "joint positions and a finite gripper command"
+            )
+        self._commanded = positions
+        self._gripper_command = float(min(max(gripper_command, -1.0), 1.0))
+        start = self._cycle * self._substeps
+        delay = round(self._physics.actuator_delay / self.model.opt.timestep)
+        self._pending.append((start + delay, positions, self._gripper_command))
+        now, end = start, start + self._substeps
+        while now < end:
+            while self._pending and self._pending[0][0] <= now:
+                _, target, grip = self._pending.popleft()
+                self._data.ctrl[self._motors] = target
+                self._gripper_target = 0.5 * (grip + 1.0) * self.spec.gripper.max_width
+            until = min(end, self._pending[0][0]) if self._pending else end
+            self._ramp_gripper((until - now) * self.model.opt.timestep)
+            mujoco.mj_step(self.model, self._data, until - now)
+            now = until
+        mujoco.mj_rnePostConstraint(self.model, self._data)
+        self._cycle += 1
+        self.sequence += 1
+        self._measured = None
+
+    def driver_state(self) -> DriverState:
+        """What the driver measures at this instant, noise included."""
+        return self._measure()[0]
+
+    def object_states(self) -> ObjectStates:
+        """The objects as perception reports them: calibration offsets and noise included."""
+        return self._measure()[1]
+
+    def true_object_states(self) -> ObjectStates:
+        """The objects as they are."""
+        poses = [self._object_pose(name) for name in self._object_names]
+        array = np.array(poses).reshape(len(poses), 7)
+        return ObjectStates(self.time, self.sequence, self._object_names, array[:, :3].copy(), array[:, 3:].copy())
+
+    def true_driver_state(self) -> DriverState:
+        """The arm as it is: `driver_state` without noise."""
+        data = self._data
+        wrench, pads = self._external_forces()
+        width = float(data.qpos[self._finger_positions].sum())
+        return DriverState(
+            stamp=self.time,
+            sequence=self.sequence,
+            joint_names=self.spec.joint_names,
+            joint_positions=data.qpos[self._positions].copy(),
+            joint_velocities=data.qvel[self._dofs].copy(),
+            joint_torques=data.qfrc_actuator[self._dofs] + data.qfrc_gravcomp[self._dofs],
+            commanded_positions=self._commanded.copy(),
+            wrench=wrench,
+            wrench_valid=True,
+            contact_forces=pads,
+            gripper_width=width,
+            gripper_force=float(pads.mean()),
+            gripper_command=self._gripper_command,
+            mode=DriverMode.ACTIVE,
+            enforced_position_lower=self.spec.position_lower.copy(),
+            enforced_position_upper=self.spec.position_upper.copy(),
+            enforced_velocity=self.spec.velocity_limits.copy(),
+            enforced_effort=self.spec.effort_limits.copy(),
+            command_timeout=self.spec.command_timeout,
+        )
+
+    def task_state(self) -> RobotState:
+        """The true state of arm and objects, for the task's test, the expert and the operator."""
+        driver, objects = self.true_driver_state(), self.true_object_states()
+        return self._robot_state(driver, objects)
+
+    def perceived_state(self) -> RobotState:
+        """Arm and objects as measured at this instant, aligned without any filter."""
+        return self._robot_state(*self._measure())
+
+    def contacts(self) -> list[Contact]:
+        """Everything that touches at the end of the last cycle, table and objects included."""
+        model, data, force, found = self.model, self._data, np.zeros(6), []
+        for index in range(data.ncon):
+            contact = data.contact[index]
+            mujoco.mj_contactForce(model, data, index, force)
+            found.append(Contact(self._geom_owner(contact.geom1), self._geom_owner(contact.geom2), float(force[0])))
+        return found
+
+    def render(self, camera: str = "scene", height: int = 240, width: int = 320) -> np.ndarray:
+        """Picture (height, width, 3) uint8 RGB from the camera `scene` or `wrist`.
+
+        Raises:
+            RenderingError: there is no OpenGL here, or no such camera.
+        """
+        size = (height, width)
+        if size not in self._cameras:
+            self._cameras[size] = Camera(self.model, height, width)
+        return self._cameras[size].render(self._data, camera)
+
+    def snapshot(self) -> np.ndarray:
+        """Positions of everything, for `restore`."""
+        return self._data.qpos.copy()
+
+    def restore(self, snapshot: np.ndarray) -> None:
+        """Show what `snapshot` saw, at rest; for pictures, not to go on from."""
+        self._data.qpos[:] = snapshot
+        self._data.qvel[:] = 0.0
+        mujoco.mj_forward(self.model, self._data)
+
+    def show(self, state: RobotState) -> None:
+        """Put arm and objects where a recorded state has them; for pictures, not to go on from."""
+        self._place(state.joint_positions, float(state.gripper_width), state.object_poses)
+        self._data.qvel[:] = 0.0
+        mujoco.mj_forward(self.model, self._data)
+
+    def close(self) -> None:
+        """Release the cameras."""
+        for camera in self._cameras.values():
+            camera.close()
+        self._cameras.clear()
+
+    def _index(self) -> None:
+        model, spec = self.model, self.spec
+        joints = [model.joint(name) for name in spec.joint_names]
+        fingers = [model.joint(name) for name in spec.gripper.joints]
+        self._positions = np.array([joint.qposadr[0] for joint in joints])
+        self._dofs = np.array([joint.dofadr[0] for joint in joints])
+        self._motors = np.array([model.actuator(name).id for name in spec.joint_names])
+        self._gripper_motor = model.actuator("gripper").id
+        self._finger_positions = np.array([joint.qposadr[0] for joint in fingers])
+        self._fingers = np.array([joint.bodyid[0] for joint in fingers])
+        self._finger_axes = np.array([joint.axis for joint in fingers])
+        self._goal_mark = model.site(GOAL_MARK).id
+        self._tool = model.body(spec.tool_frame).id
+        hand = model.body_parentid[self._tool]
+        self._hand_bodies = np.array([i for i in range(model.nbody) if _descends(model, i, hand)])
+        self._object_names = tuple(item.name for item in self.task.objects)
+        self._object_places = {
+            item.name: (
+                -1 if item.fixed else int(model.joint(item.name).qposadr[0]),
+                int(model.body(item.name).mocapid[0]),
+            )
+            for item in self.task.objects
+        }
+        self._object_bodies = np.array([model.body(name).id for name in self._object_names], dtype=int)
+        self._object_geoms = np.array([model.geom(name).id for name in self._object_names], dtype=int)
+
+    def _place(self, joints: np.ndarray, width: float, poses: dict[str, tuple[float, ...] | np.ndarray]) -> None:
+        data = self._data
+        data.qpos[self._positions] = joints
+        data.qpos[self._finger_positions] = width / len(self._fingers)
+        for item in self.task.objects:
+            pose = np.asarray(poses[item.name], dtype=float)
+            address, mocap = self._object_places[item.name]
+            if mocap < 0:
+                data.qpos[address : address + 7] = pose
+            else:
+                data.mocap_pos[mocap], data.mocap_quat[mocap] = pose[:3], pose[3:]
+
+    def _ramp_gripper(self, duration: float) -> None:
+        # The set-point goes no deeper than the motor's force reaches, so that opening begins at once.
+        squeeze = len(self._fingers) * self.model.actuator_forcerange[self._gripper_motor, 1] / GRIPPER_STIFFNESS
+        width = float(self._data.qpos[self._finger_positions].sum())
+        self._gripper_width = max(self._gripper_width, width - 1.2 * squeeze)
+        reach = GRIPPER_SPEED * duration
+        self._gripper_width += min(max(self._gripper_target - self._gripper_width, -reach), reach)
+        self._data.ctrl[self._gripper_motor] = self._gripper_width / len(self._fingers)
+
+    def _external_forces(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the world does to the hand: wrench (6,) in the tool frame, and the normal force (n_pads,) on each pad."""
+        data = self._data
+        external = data.cfrc_ext[self._hand_bodies].sum(axis=0)
+        force = external[3:]
+        origin = data.subtree_com[self.model.body_rootid[self._tool]]
+        lever = origin - data.xpos[self._tool]
+        torque = external[:3] + np.array(
+            [
+                lever[1] * force[2] - lever[2] * force[1],
+                lever[2] * force[0] - lever[0] * force[2],
+                lever[0] * force[1] - lever[1] * force[0],
+            ]
+        )
+        to_tool = data.xmat[self._tool].reshape(3, 3).T
+        wrench = np.concatenate([to_tool @ force, to_tool @ torque])
+        # A pad is pressed from inside when its contact pushes the finger open, along its joint's axis.
+        finger_to_base = data.xmat[self._fingers].reshape(-1, 3, 3)
+        pressed = np.einsum("fi,fij,fj->f", data.cfrc_ext[self._fingers, 3:], finger_to_base, self._finger_axes)
+        return wrench, np.maximum(pressed, 0.0)
+
+    def _measure(self) -> tuple[DriverState, ObjectStates]:
+        if self._measured is None:
+            driver, objects = self.true_driver_state(), self.true_object_states()
+            self._add_noise(driver, objects)
+            self._measured = driver, objects
+        return self._measured
+
+    def _add_noise(self, driver: DriverState, objects: ObjectStates) -> None:
+        physics = self._physics
+        generator = np.random.default_rng([self._seed, self._cycle])
+        joints, pads, count = self.spec.joint_names, len(self._fingers), len(objects.names)
+        draw = generator.standard_normal(3 * len(joints) + 6 + pads + 3 * count)
+        encoder, velocity, torque, wrench, pad, position = np.split(
+            draw, np.cumsum([len(joints), len(joints), len(joints), 6, pads])
+        )
+        driver.joint_positions += physics.encoder_noise * encoder
+        driver.joint_velocities += physics.encoder_noise / VELOCITY_WINDOW * velocity
+        driver.joint_torques += 0.1 * physics.force_noise * torque
+        driver.wrench[:3] += physics.force_noise * wrench[:3]
+        driver.wrench[3:] += 0.1 * physics.force_noise * wrench[3:]
+        driver.contact_forces = np.maximum(driver.contact_forces + physics.force_noise * pad, 0.0)
+        driver.gripper_force = float(driver.contact_forces.mean())
+        objects.positions += physics.object_noise * position.reshape(count, 3)
+        objects.positions += physics.calibration_x, physics.calibration_y, physics.calibration_z
+        if physics.calibration_yaw:
+            cosine, sine = np.cos(0.5 * physics.calibration_yaw), np.sin(0.5 * physics.calibration_yaw)
+            w, x, y, z = objects.quaternions_wxyz.T
+            turned = [cosine * w - sine * z, cosine * x - sine * y, cosine * y + sine * x, cosine * z + sine * w]
+            objects.quaternions_wxyz = np.stack(turned, axis=1)
+
+    def _robot_state(self, driver: DriverState, objects: ObjectStates) -> RobotState:
+        pose = self.kinematics.tool_pose(driver.joint_positions)
+        return RobotState(
+            stamp=driver.stamp,
+            sequence=driver.sequence,
+            joint_names=driver.joint_names,
+            joint_positions=driver.joint_positions,
+            joint_velocities=driver.joint_velocities,
+            joint_torques=driver.joint_torques,
+            commanded_positions=driver.commanded_positions,
+            ee_position=pose.position,
+            ee_orientation=quaternion_wxyz(pose.rotation),
+            ee_velocity=self.kinematics.jacobian(driver.joint_positions) @ driver.joint_velocities,
+            wrench=driver.wrench,
+            contact_forces=driver.contact_forces,
+            gripper_width=driver.gripper_width,
+            gripper_force=driver.gripper_force,
+            gripper_command=driver.gripper_command,
+            object_poses={
+                name: np.concatenate([position, quaternion])
+                for name, position, quaternion in zip(
+                    objects.names, objects.positions, objects.quaternions_wxyz, strict=True
+                )
+            },
+        )
+
+    def _object_pose(self, name: str) -> np.ndarray:
+        address, mocap = self._object_places[name]
+        if mocap < 0:
+            return self._data.qpos[address : address + 7]
+        return np.concatenate([self._data.mocap_pos[mocap], self._data.mocap_quat[mocap]])
+
+    def _geom_owner(self, geom: int) -> str:
+        name = self.model.geom(geom).name
+        return name or self.model.body(self.model.geom_bodyid[geom]).name
+
+
+def _damping_ratio(restitution: float) -> float:
+    """Damping ratio of a contact that gives back this share of the speed: that of half a period of an oscillator."""
+    if restitution <= 0.0:
+        return 1.0
+    logarithm = np.log(restitution)
+    return float(min(1.0, -logarithm / np.hypot(np.pi, logarithm)))
+
+
+def _descends(model: mujoco.MjModel, body: int, ancestor: int) -> bool:
+    while body not in (0, ancestor):
+        body = model.body_parentid[body]
+    return body == ancestor

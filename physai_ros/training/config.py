@@ -1,0 +1,82 @@
+"""The recipe: every number that training depends on, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from physai_ros.training.gate import GateConfig
+from physai_ros.training.samplers import SAMPLERS
+from physai_ros.training.significance import SignificanceConfig
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """Recipe of imitation learning with Adaptive Sparse Training; the defaults are those of the demonstration.
+
+    Attributes:
+        sampler: one of `SAMPLERS`.
+        batch_size: samples a gradient update aims at.
+        demonstration_share: of each batch, once there are corrections; the rest are the operator's corrections.
+        warm_start_updates: updates on demonstrations alone, before the first policy.
+        updates_per_episode: updates after each new episode.
+        learning_rate: in the warm start; falls to `fine_learning_rate` along a cosine.
+        fine_learning_rate: after the warm start.
+        averaging: decay a step of the exponential average of the weights, which is what acts.
+        huber: where the loss turns from quadratic to linear, in action units.
+        gripper_weight: weight of the gripper's component in the loss.
+        hidden_sizes, members, chunk_steps: of the network.
+        member_share: share of the samples that each member of the ensemble learns from.
+        outcome_batch: samples a step that the value head learns the outcome from.
+        seed: of weights and sampling.
+    """
+
+    sampler: str = "ast"
+    batch_size: int = 256
+    demonstration_share: float = 0.25
+    warm_start_updates: int = 2000
+    updates_per_episode: int = 40
+    learning_rate: float = 1e-3
+    fine_learning_rate: float = 5e-4
+    averaging: float = 0.995
+    huber: float = 0.5
+    gripper_weight: float = 1.0
+    hidden_sizes: tuple[int, ...] = (256, 256)
+    members: int = 3
+    chunk_steps: int = 1
+    member_share: float = 0.8
+    outcome_batch: int = 64
+    seed: int = 0
+    gate: GateConfig = field(default_factory=GateConfig)
+    significance: SignificanceConfig = field(default_factory=SignificanceConfig)
+
+    def __post_init__(self) -> None:
+        if self.sampler not in SAMPLERS:
+            raise ValueError(f"there is no sampler '{self.sampler}'; there are {', '.join(SAMPLERS)}")
+        for name in ("batch_size", "members", "chunk_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        for name in ("demonstration_share", "averaging"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 to 1")
+        for name in ("learning_rate", "fine_learning_rate", "huber", "member_share"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected above 0")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as JSON writes it."""
+        return asdict(self) | {"hidden_sizes": list(self.hidden_sizes)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> TrainerConfig:
+        """Read what `to_dict` gave."""
+        return cls(
+            **(
+                data
+                | {
+                    "hidden_sizes": tuple(data["hidden_sizes"]),
+                    "gate": GateConfig(**data["gate"]),
+                    "significance": SignificanceConfig(**data["significance"]),
+                }
+            )
+        )

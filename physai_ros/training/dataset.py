@@ -1,0 +1,177 @@
+"""From a recorded episode to what can be learned from it, one row a policy step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from physai_ros.experience.episode import Episode, Purpose
+from physai_ros.policy.observation import ObservationEncoder
+from physai_ros.policy.runtime import CYCLES_PER_STEP
+from physai_ros.robot.kinematics import Kinematics
+from physai_ros.safety.command import CommandSource
+from physai_ros.tasks.task import Task
+
+
+class EpisodeUnusable(ValueError):
+    """An episode cannot be learned from as a whole; the message says why."""
+
+
+@dataclass
+class Transitions:
+    """Policy steps as columns of n rows.
+
+    | column | shape | meaning |
+    |---|---|---|
+    | observations | (n, size) float32 | what the policy saw |
+    | actions | (n, chunk_steps, action_size) float32 | intent of whoever was in control from here on, in -1 ... 1 |
+    | action_known | (n, chunk_steps) float32 | 1 where the same source was still in control |
+    | imitable | (n,) bool | a demonstration or an operator's correction |
+    | demonstration | (n,) bool | of a demonstration |
+    | success | (n,) float32 | 1 if the episode succeeded |
+    | time_to_end | (n,) float32 | time until the episode ended [s] |
+    | force_excess | (n,) float32 | largest tool force of the step over the task's budget, minus one, at least 0 |
+    | intervention_age | (n,) float32 | time since the operator took over [s]; inf while the policy is in control |
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    action_known: np.ndarray
+    imitable: np.ndarray
+    demonstration: np.ndarray
+    success: np.ndarray
+    time_to_end: np.ndarray
+    force_excess: np.ndarray
+    intervention_age: np.ndarray
+    quarantined: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.observations)
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """The columns by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "quarantined"}
+
+    def select(self, rows: np.ndarray) -> Transitions:
+        """The rows of a mask or an index array."""
+        return Transitions(**{name: column[rows] for name, column in self.columns().items()})
+
+
+class TransitionBuilder:
+    """Reads episodes with the encoder and the grid of policy steps that the runtime used."""
+
+    def __init__(
+        self, kinematics: Kinematics, task: Task, *, chunk_steps: int = 1, cycles_per_step: int = CYCLES_PER_STEP
+    ) -> None:
+        self._encoder = ObservationEncoder(kinematics, task.features, task.action_axes, task.action_scale)
+        self._task = task
+        self._axes = list(task.action_axes)
+        self._scale = np.array(task.action_scale)
+        self._chunk = chunk_steps
+        self._cycles = cycles_per_step
+
+    def build(self, episode: Episode) -> Transitions:
+        """Transitions of one episode; rows that cannot be used are left out and named in `quarantined`.
+
+        The policy's own steps are kept with their outcome but are not `imitable`: imitating one's own successes made
+        policies worse. A failed demonstration is not imitable either.
+
+        Raises:
+            EpisodeUnusable: the episode is of another task, an evaluation, empty, or lacks columns.
+        """
+        self._check(episode)
+        series = episode.series
+        sequence = series["sequence"].astype(np.int64)
+        steps = (sequence - episode.context.start_sequence) // self._cycles
+        # The runtime decides on the first state that arrives of each policy step.
+        first = np.flatnonzero((steps >= 0) & (np.diff(steps, prepend=-1) > 0))
+        if not len(first):
+            raise EpisodeUnusable(f"episode {episode.context.episode_id} holds no policy step: it is too short")
+        goal = np.array(episode.context.goal)
+        self._encoder.reset()
+        observations = np.stack([self._encoder.encode(episode.state(int(i)), goal) for i in first])
+        source = series["command_source"][first]
+        labels = np.empty((len(first), len(self._axes) + 1), dtype=np.float32)
+        labels[:, :-1] = series["action_ee_delta"][first][:, self._axes] / self._scale
+        labels[:, -1] = series["action_gripper"][first]
+        actions, known = self._chunks(labels, source, steps[first])
+        demonstration = np.full(len(first), episode.context.purpose == Purpose.DEMONSTRATE)
+        if demonstration[0]:
+            imitable = np.isin(source, (CommandSource.POLICY, CommandSource.OPERATOR)) & episode.outcome.success
+        else:
+            imitable = source == CommandSource.OPERATOR
+        time = series["stamp"][first]
+        transitions = Transitions(
+            observations=observations,
+            actions=np.clip(actions, -1.0, 1.0),
+            action_known=known,
+            imitable=imitable,
+            demonstration=demonstration,
+            success=np.full(len(first), float(episode.outcome.success), dtype=np.float32),
+            time_to_end=(series["stamp"][-1] - time).astype(np.float32),
+            force_excess=self._force_excess(series["wrench"], first),
+            intervention_age=_age_of_run(source == CommandSource.OPERATOR, time),
+        )
+        return _without_bad_rows(transitions, labels, episode.context.episode_id)
+
+    def _check(self, episode: Episode) -> None:
+        context = episode.context
+        if context.task != self._task.name:
+            raise EpisodeUnusable(
+                f"episode {context.episode_id} is of task '{context.task}', expected '{self._task.name}'"
+            )
+        if context.purpose == Purpose.EVALUATE:
+            raise EpisodeUnusable(f"episode {context.episode_id} is an evaluation: those are never learned from")
+        needed = {"stamp", "sequence", "wrench", "command_source", "action_ee_delta", "action_gripper"}
+        missing = needed - set(episode.series)
+        if missing:
+            raise EpisodeUnusable(f"episode {context.episode_id} lacks the columns {', '.join(sorted(missing))}")
+        shape = np.shape(episode.series["action_ee_delta"])
+        if shape != (len(episode), 6):
+            raise EpisodeUnusable(
+                f"episode {context.episode_id}: action_ee_delta has shape {shape}, expected ({len(episode)}, 6)"
+            )
+
+    def _chunks(self, labels: np.ndarray, source: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        count = len(labels)
+        actions = np.zeros((count, self._chunk, labels.shape[1]), dtype=np.float32)
+        known = np.zeros((count, self._chunk), dtype=np.float32)
+        for ahead in range(self._chunk):
+            rows = np.arange(count - ahead)
+            actions[rows, ahead] = labels[rows + ahead]
+            unbroken = (source[rows + ahead] == source[rows]) & (steps[rows + ahead] - steps[rows] == ahead)
+            known[rows, ahead] = unbroken * (known[rows, ahead - 1] if ahead else 1.0)
+        return actions, known
+
+    def _force_excess(self, wrench: np.ndarray, first: np.ndarray) -> np.ndarray:
+        force = np.nan_to_num(np.linalg.norm(wrench[:, :3], axis=1))
+        peak = np.maximum.reduceat(force, first)
+        return np.maximum(peak / self._task.force_budget - 1.0, 0.0).astype(np.float32)
+
+
+def _age_of_run(active: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """Time (n,) [s] since the current run of `active` began; inf where it is not active."""
+    began = active & ~np.concatenate([[False], active[:-1]])
+    start = np.maximum.accumulate(np.where(began, time, -np.inf))
+    with np.errstate(invalid="ignore"):
+        return np.where(active, time - start, np.inf).astype(np.float32)
+
+
+def _without_bad_rows(transitions: Transitions, labels: np.ndarray, episode_id: str) -> Transitions:
+    """The rows with finite labels that are no farther out than intent can be; the others are named."""
+    finite = np.isfinite(labels).all(axis=1)
+    # Steps that nobody imitates carry no label: an unknown intent there is no fault.
+    wanted = transitions.imitable
+    far = wanted & finite & (np.abs(labels) > 3.0).any(axis=1)
+    bad = (wanted & ~finite) | far
+    chunk_finite = np.isfinite(transitions.actions)
+    transitions.action_known *= chunk_finite.all(axis=2)
+    transitions.actions[~chunk_finite] = 0.0
+    kept = transitions.select(~bad)
+    kept.quarantined = tuple(
+        f"episode {episode_id}, policy step {row}: the label is "
+        f"{'more than three times the action scale' if far[row] else 'not finite'}: {np.round(labels[row], 3).tolist()}"
+        for row in np.flatnonzero(bad)
+    )
+    return kept

@@ -1,0 +1,106 @@
+"""The gate: holds the measured share of samples that get a gradient, and starves none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """How the gate selects.
+
+    Attributes:
+        target_activation_rate: share of the offered samples that get a gradient.
+        exploration_floor: share of the activations that is given out regardless of significance.
+        score_cap: percentile of the scores above which more counts no more.
+        sharpness: power of the score; 0 is uniform.
+        guard_visits: visits after which a sample whose loss stays high is taken for a wrong label.
+        guard_factor: what its score is multiplied with.
+        proportional_gain, integral_gain: of the controller, on the logarithm of the rate.
+    """
+
+    target_activation_rate: float = 0.06
+    exploration_floor: float = 0.3
+    score_cap: float = 95.0
+    sharpness: float = 1.0
+    guard_visits: int = 8
+    guard_factor: float = 0.1
+    proportional_gain: float = 0.2
+    integral_gain: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0 < self.target_activation_rate <= 1:
+            raise ValueError(f"target_activation_rate is {self.target_activation_rate}, expected above 0, at most 1")
+        if not 0 <= self.exploration_floor <= 1:
+            raise ValueError(f"exploration_floor is {self.exploration_floor}, expected 0 to 1")
+        if not 0 < self.score_cap <= 100:
+            raise ValueError(f"score_cap is {self.score_cap}, expected a percentile above 0, at most 100")
+
+
+class Selection(NamedTuple):
+    """What the gate let through: `mask` (n,) bool, and `probabilities` (n,) with which each sample was let through."""
+
+    mask: np.ndarray
+    probabilities: np.ndarray
+
+
+class SparseGate:
+    """Lets each offered sample through with a probability that rises with its significance.
+
+    p = floor + (1 - floor) min(1, gain * score^sharpness), where floor is `exploration_floor` of the target rate. A PI
+    controller in velocity form moves log(gain) by the *measured* rate; the gain is bounded, so nothing winds up while
+    the rate cannot follow. Because p is known, `1 / (n p)` weighs the selected samples into an unbiased estimate of the
+    mean over all that were offered (Horvitz and Thompson, 1952).
+    """
+
+    _LOG_BOUND = 14.0
+
+    def __init__(self, config: GateConfig | None = None) -> None:
+        self.config = config or GateConfig()
+        self.log_gain = float(np.log(self.config.target_activation_rate))
+        self._last_error = 0.0
+
+    @property
+    def floor(self) -> float:
+        """Probability with which any sample is let through at least."""
+        return self.config.exploration_floor * self.config.target_activation_rate
+
+    def select(self, scores: np.ndarray, generator: np.random.Generator) -> Selection:
+        """Selection among n offered samples of scores (n,) in 0 ... 1; then adjusts the gain."""
+        if not len(scores):
+            return Selection(np.zeros(0, dtype=bool), np.zeros(0))
+        finite = np.nan_to_num(np.asarray(scores, dtype=float), nan=0.0, posinf=1.0, neginf=0.0)
+        capped = np.minimum(np.maximum(finite, 0.0), np.percentile(finite, self.config.score_cap))
+        chosen = np.minimum(np.exp(self.log_gain) * capped**self.config.sharpness, 1.0)
+        probabilities = self.floor + (1.0 - self.floor) * chosen
+        mask = generator.random(len(scores)) < probabilities
+        self._adjust(int(mask.sum()), len(mask))
+        return Selection(mask, probabilities)
+
+    def guard(self, scores: np.ndarray, loss: np.ndarray, visits: np.ndarray) -> np.ndarray:
+        """Scores (n,) with those lowered whose loss is among the highest 5 % after repeated visits."""
+        often = visits >= self.config.guard_visits
+        if not often.any():
+            return scores
+        high = np.nanpercentile(loss[often], 95)
+        return np.where(often & (loss > high), scores * self.config.guard_factor, scores)
+
+    def _adjust(self, activated: int, offered: int) -> None:
+        # Half a sample keeps the logarithm finite when none came through.
+        rate = max(activated, 0.5) / offered
+        error = float(np.log(self.config.target_activation_rate / rate))
+        change = self.config.proportional_gain * (error - self._last_error) + self.config.integral_gain * error
+        self.log_gain = float(np.clip(self.log_gain + change, -self._LOG_BOUND, self._LOG_BOUND))
+        self._last_error = error
+
+    def state(self) -> dict[str, float]:
+        """Numbers from which `restore` makes the same gate."""
+        return {"log_gain": self.log_gain, "last_error": self._last_error}
+
+    def restore(self, state: dict[str, float]) -> None:
+        """Take over what `state` gave."""
+        self.log_gain = float(state["log_gain"])
+        self._last_error = float(state["last_error"])

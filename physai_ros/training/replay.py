@@ -1,0 +1,112 @@
+"""The samples in memory, as growing columns, and what training learned about each of them in passing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from physai_ros.training.significance import TrainingSampleContext
+
+
+class GrowingColumns:
+    """Columns of equal length that grow by doubling; `view(name)` is the filled part."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, np.ndarray] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def append(self, rows: dict[str, np.ndarray]) -> None:
+        """Add rows; the first call fixes names, shapes and types.
+
+        Raises:
+            ValueError: names or shapes differ from those of the first call.
+        """
+        if not self._columns:
+            self._columns = {name: np.array(values) for name, values in rows.items()}
+            self._count = len(next(iter(rows.values())))
+            return
+        if set(rows) != set(self._columns):
+            raise ValueError(f"columns are {sorted(self._columns)}, given were {sorted(rows)}")
+        count = len(next(iter(rows.values())))
+        for name, values in rows.items():
+            column = self._columns[name]
+            if values.shape != (count, *column.shape[1:]):
+                raise ValueError(f"column {name}: rows of shape {values.shape}, expected ({count}, {column.shape[1:]})")
+        for name, values in rows.items():
+            column = self._columns[name]
+            if self._count + count > len(column):
+                larger = np.empty((max(2 * len(column), self._count + count), *column.shape[1:]), dtype=column.dtype)
+                larger[: self._count] = column[: self._count]
+                self._columns[name] = column = larger
+            column[self._count : self._count + count] = values
+        self._count += count
+
+    def view(self, name: str) -> np.ndarray:
+        """The rows of one column; writing to it writes to the column."""
+        return self._columns[name][: self._count]
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of the columns; `append` on an empty object restores them."""
+        return {name: self.view(name).copy() for name in self._columns}
+
+
+class SampleLedger:
+    """What is known of every sample of a pool without looking at it again: stale scores, free from the forward pass."""
+
+    _LEARNED = ("loss", "previous_loss", "novelty", "uncertainty")
+    _PHYSICAL = ("failure_time", "force_excess", "intervention_age")
+
+    def __init__(self) -> None:
+        self._columns = GrowingColumns()
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    @property
+    def loss(self) -> np.ndarray:
+        """Loss (n,) at the last visit, NaN where there was none."""
+        return self._columns.view("loss")
+
+    @property
+    def visits(self) -> np.ndarray:
+        """Training visits (n,) of every sample."""
+        return self._columns.view("visits")
+
+    def append(self, failure_time: np.ndarray, force_excess: np.ndarray, intervention_age: np.ndarray) -> None:
+        """Add samples that were never visited, with their physical feedback, each (n,)."""
+        unknown = np.full(len(failure_time), np.nan, dtype=np.float32)
+        self._columns.append(
+            {name: unknown for name in self._LEARNED}
+            | {"visits": np.zeros(len(unknown), dtype=np.int64)}
+            | {
+                "failure_time": failure_time.astype(np.float32),
+                "force_excess": force_excess.astype(np.float32),
+                "intervention_age": intervention_age.astype(np.float32),
+            }
+        )
+
+    def record(self, indices: np.ndarray, loss: np.ndarray, uncertainty: np.ndarray, novelty: np.ndarray) -> None:
+        """Keep what a training forward pass said about the samples `indices` (n,), each (n,)."""
+        column = self._columns.view
+        column("previous_loss")[indices] = column("loss")[indices]
+        column("loss")[indices] = loss
+        column("uncertainty")[indices] = uncertainty
+        column("novelty")[indices] = novelty
+        np.add.at(column("visits"), indices, 1)
+
+    def context(self, indices: np.ndarray) -> TrainingSampleContext:
+        """What is known of the samples `indices` (n,)."""
+        names = (*self._LEARNED, *self._PHYSICAL)
+        return TrainingSampleContext(**{name: self._columns.view(name)[indices] for name in names})
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Arrays from which `restore` makes the same ledger."""
+        return self._columns.state()
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Take over what `state` gave."""
+        self._columns = GrowingColumns()
+        if state:
+            self._columns.append(state)

@@ -1,0 +1,187 @@
+"""Which samples go into a batch: the controls and Adaptive Sparse Training behind one interface."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import numpy as np
+
+from physai_ros.training.gate import GateConfig, SparseGate
+from physai_ros.training.replay import SampleLedger
+from physai_ros.training.significance import RobotTrainingSignificance, SignificanceConfig
+
+
+class Draw(NamedTuple):
+    """Samples for one batch: `indices` (b,), loss `weights` (b,), and how many were offered for it."""
+
+    indices: np.ndarray
+    weights: np.ndarray
+    offered: int
+
+
+class Sampler(ABC):
+    """Draws from the samples of one ledger. None looks at the whole pool with the network: scores are stale."""
+
+    def __init__(self, ledger: SampleLedger) -> None:
+        self.ledger = ledger
+
+    @abstractmethod
+    def draw(self, count: int, generator: np.random.Generator) -> Draw:
+        """About `count` samples of a pool that is not empty."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Arrays from which `restore` makes the same sampler."""
+        return {}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Take over what `state` gave; a sampler without memory has nothing to take over."""
+        if state:
+            raise ValueError(f"this sampler keeps nothing, given was {', '.join(state)}: it is another sampler's state")
+
+
+class UniformSampler(Sampler):
+    """Every sample alike: the control that has to be beaten."""
+
+    def draw(self, count: int, generator: np.random.Generator) -> Draw:
+        """`count` samples, with replacement."""
+        return Draw(generator.integers(len(self.ledger), size=count), np.ones(count, dtype=np.float32), count)
+
+
+class RandomSubsetSampler(Sampler):
+    """A random subset of what is offered: what sparsity does without significance."""
+
+    def __init__(self, ledger: SampleLedger, rate: float = 0.06) -> None:
+        super().__init__(ledger)
+        self._rate = rate
+
+    def draw(self, count: int, generator: np.random.Generator) -> Draw:
+        """About `count` samples, each offered one with probability `rate`."""
+        offered = max(round(count / self._rate), 1)
+        indices = generator.integers(len(self.ledger), size=offered)[generator.random(offered) < self._rate]
+        return Draw(indices, np.ones(len(indices), dtype=np.float32), offered)
+
+
+class PrioritizedSampler(Sampler):
+    """In proportion to the stale loss to the power of 0.6, without importance weights.
+
+    A sample that was never visited counts as much as the worst one. Source: Schaul et al., "Prioritized experience
+    replay", 2016.
+    """
+
+    _ALPHA = 0.6
+
+    def draw(self, count: int, generator: np.random.Generator) -> Draw:
+        """`count` samples, with replacement."""
+        loss = self.ledger.loss.astype(float)
+        unseen = np.isnan(loss)
+        worst = 1.0 if unseen.all() else float(np.nanmax(loss))
+        cumulative = np.cumsum((np.where(unseen, worst, loss) + 1e-6) ** self._ALPHA)
+        indices = np.searchsorted(cumulative, generator.random(count) * cumulative[-1], side="right")
+        indices = np.minimum(indices, len(loss) - 1)
+        return Draw(indices, np.ones(count, dtype=np.float32), count)
+
+
+class InfoBatchSampler(Sampler):
+    """Epochs that leave out half of the samples below the mean loss and weigh the other half double.
+
+    In expectation the gradient is that of the whole epoch. Source: Qin et al., "InfoBatch: Lossless training speed up
+    by unbiased dynamic data pruning", 2024.
+    """
+
+    _PRUNED = 0.5
+
+    def __init__(self, ledger: SampleLedger) -> None:
+        super().__init__(ledger)
+        self._queue = np.zeros(0, dtype=np.int64)
+        self._weights = np.zeros(0, dtype=np.float32)
+
+    def draw(self, count: int, generator: np.random.Generator) -> Draw:
+        """`count` samples; an epoch's samples count as offered when it begins."""
+        offered = 0
+        while len(self._queue) < count:
+            offered += len(self.ledger)
+            indices, weights = self._epoch(generator)
+            self._queue = np.concatenate([self._queue, indices])
+            self._weights = np.concatenate([self._weights, weights])
+        drawn, weights = self._queue[:count], self._weights[:count]
+        self._queue, self._weights = self._queue[count:], self._weights[count:]
+        return Draw(drawn, weights, offered)
+
+    def _epoch(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        loss = self.ledger.loss
+        mean = float(np.nanmean(loss)) if np.isfinite(loss).any() else np.nan
+        easy = loss < mean
+        kept = ~easy | (generator.random(len(loss)) >= self._PRUNED)
+        indices = generator.permutation(np.flatnonzero(kept))
+        return indices, np.where(easy[indices], 1.0 / (1.0 - self._PRUNED), 1.0).astype(np.float32)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Arrays from which `restore` makes the same sampler."""
+        return {"queue": self._queue.copy(), "weights": self._weights.copy()}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Take over what `state` gave."""
+        self._queue, self._weights = state["queue"].copy(), state["weights"].copy()
+
+
+class AdaptiveSparseSampler(Sampler):
+    """Adaptive Sparse Training: offers many, scores them by what is known, lets the gate pass a few."""
+
+    def __init__(
+        self,
+        ledger: SampleLedger,
+        gate: GateConfig | None = None,
+        significance: SignificanceConfig | None = None,
+        *,
+        importance_correction: bool = False,
+    ) -> None:
+        super().__init__(ledger)
+        self.gate = SparseGate(gate)
+        self._significance = RobotTrainingSignificance(significance)
+        self._correct = importance_correction
+
+    def draw(self, count: int, generator: np.random.Generator) -> Draw:
+        """About `count` samples out of `count / target_activation_rate` offered ones."""
+        target = self.gate.config.target_activation_rate
+        offered = max(round(count / target), 1)
+        candidates = generator.integers(len(self.ledger), size=offered)
+        scores = self._significance(self.ledger.context(candidates))
+        scores = self.gate.guard(scores, self.ledger.loss[candidates], self.ledger.visits[candidates])
+        mask, probabilities = self.gate.select(scores, generator)
+        # A gate that has not settled must not make a step many times as long; what is cut is not counted as activated.
+        passed = np.flatnonzero(mask)[: 2 * count]
+        if self._correct:
+            weights = (target / probabilities[passed]).astype(np.float32)
+        else:
+            weights = np.ones(len(passed), dtype=np.float32)
+        return Draw(candidates[passed], weights, offered)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Arrays from which `restore` makes the same sampler."""
+        return {name: np.array([value]) for name, value in self.gate.state().items()}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Take over what `state` gave."""
+        self.gate.restore({name: float(value[0]) for name, value in state.items()})
+
+
+SAMPLERS = ("ast", "uniform", "random", "prioritized", "infobatch")
+
+
+def make_sampler(
+    name: str, ledger: SampleLedger, gate: GateConfig | None = None, significance: SignificanceConfig | None = None
+) -> Sampler:
+    """The sampler of a name.
+
+    Raises:
+        ValueError: there is no such sampler.
+    """
+    if name == "ast":
+        return AdaptiveSparseSampler(ledger, gate, significance)
+    if name == "random":
+        return RandomSubsetSampler(ledger, (gate or GateConfig()).target_activation_rate)
+    simple = {"uniform": UniformSampler, "prioritized": PrioritizedSampler, "infobatch": InfoBatchSampler}
+    if name not in simple:
+        raise ValueError(f"there is no sampler '{name}'; there are {', '.join(SAMPLERS)}")
+    return simple[name](ledger)

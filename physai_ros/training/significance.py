@@ -1,0 +1,140 @@
+"""How much a sample is worth a gradient: five named signals and their weighted sum, on batches."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass, fields
+
+import numpy as np
+
+
+@dataclass
+class TrainingSampleContext:
+    """What is known of n samples without a forward pass of their own; every array is (n,).
+
+    `loss` and `previous_loss` come from the last two training visits, NaN where there was none; `novelty` is a distance
+    in the policy's features and `uncertainty` the spread of its ensemble, both of the last visit; `failure_time` is the
+    time until the episode failed [s], inf where it did not; `force_excess` the tool force over budget, minus one;
+    `intervention_age` the time since an operator took over [s], inf where none did.
+    """
+
+    loss: np.ndarray
+    previous_loss: np.ndarray
+    novelty: np.ndarray
+    uncertainty: np.ndarray
+    failure_time: np.ndarray
+    force_excess: np.ndarray
+    intervention_age: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+
+@dataclass(frozen=True)
+class SignificanceConfig:
+    """Weights of the five signals; they are normalized to sum to one."""
+
+    w_learning: float = 0.15
+    w_difficulty: float = 0.35
+    w_novelty: float = 0.1
+    w_uncertainty: float = 0.2
+    w_physical: float = 0.2
+
+    def __post_init__(self) -> None:
+        weights = astuple(self)
+        if not all(np.isfinite(weight) and weight >= 0 for weight in weights) or sum(weights) <= 0:
+            names = ", ".join(field.name for field in fields(self))
+            raise ValueError(f"significance weights {weights} for {names}: give numbers of at least 0, one above 0")
+
+
+class RobotTrainingSignificance:
+    """Significance in 0 ... 1 of a batch of samples."""
+
+    def __init__(self, config: SignificanceConfig | None = None) -> None:
+        self.config = config or SignificanceConfig()
+        weights = np.array(astuple(self.config))
+        self._weights = weights / weights.sum()
+
+    def __call__(self, context: TrainingSampleContext) -> np.ndarray:
+        """Significance (n,) in 0 ... 1; a sample that was never visited counts as most significant."""
+        significance = self.signals(context) @ self._weights
+        return np.where(np.isnan(context.loss), 1.0, significance)
+
+    def signals(self, context: TrainingSampleContext) -> np.ndarray:
+        """The five signals (n, 5), each in 0 ... 1: learning, difficulty, novelty, uncertainty, physical."""
+        columns = (
+            learning_value(context.loss, context.previous_loss),
+            difficulty(context.loss),
+            relative_to_most(context.novelty),
+            relative_to_most(context.uncertainty),
+            physical_feedback(context.failure_time, context.force_excess, context.intervention_age),
+        )
+        return np.stack(columns, axis=1)
+
+
+def learning_value(loss: np.ndarray, previous_loss: np.ndarray) -> np.ndarray:
+    """How much the loss moved between two visits, relative to what it was, in 0 ... 1.
+
+    A fall is progress, a rise is forgetting; both say that the network is still undecided here. Sources: Graves et
+    al., "Automated curriculum learning for neural networks", 2017; Toneva et al., "An empirical study of example
+    forgetting", 2019.
+    """
+    change = np.abs(previous_loss - loss) / (np.abs(previous_loss) + np.abs(loss) + 1e-6)
+    return np.nan_to_num(change, nan=0.5)
+
+
+def difficulty(loss: np.ndarray) -> np.ndarray:
+    """The loss relative to the batch's 90th percentile, in 0 ... 1. Source: Schaul et al., 2016."""
+    return relative_to_most(loss)
+
+
+def relative_to_most(values: np.ndarray) -> np.ndarray:
+    """Values over their 90th percentile, capped at one: a few extremes do not flatten the rest."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return np.full(len(values), 0.5)
+    scale = max(float(np.percentile(known, 90)), 1e-9)
+    return np.clip(np.nan_to_num(values / scale, nan=0.5, posinf=1.0), 0.0, 1.0)
+
+
+def physical_feedback(failure_time: np.ndarray, force_excess: np.ndarray, intervention_age: np.ndarray) -> np.ndarray:
+    """What the body said, in 0 ... 1: the seconds before a failure, force over budget, the start of a correction."""
+    before_failure = np.exp(-failure_time)
+    correction = np.exp(-intervention_age / 2.0)
+    return np.maximum(np.maximum(before_failure, correction), np.clip(force_excess, 0.0, 1.0))
+
+
+class NoveltyMemory:
+    """Distances to what was seen before, in a fixed random projection of the policy's own features.
+
+    The memory is a ring of `capacity` projected features, so cost and size are bounded. Source: Burda et al.,
+    "Exploration by random network distillation", 2019, for the idea of a fixed random embedding.
+    """
+
+    def __init__(self, feature_size: int, *, capacity: int = 256, dimensions: int = 16, seed: int = 0) -> None:
+        generator = np.random.default_rng(seed)
+        self._projection = generator.normal(size=(feature_size, dimensions)).astype(np.float32) / np.sqrt(feature_size)
+        self._ring = np.zeros((capacity, dimensions), dtype=np.float32)
+        self._count = 0
+
+    def distances(self, features: np.ndarray, remember: int = 8) -> np.ndarray:
+        """Distance (n,) of features (n, feature_size) to the nearest remembered one; then remembers the first few."""
+        projected = features @ self._projection
+        known = self._ring[: min(self._count, len(self._ring))]
+        if len(known):
+            square = (projected**2).sum(1)[:, None] + (known**2).sum(1)[None] - 2.0 * projected @ known.T
+            distance = np.sqrt(np.maximum(square.min(axis=1), 0.0))
+        else:
+            distance = np.ones(len(projected), dtype=np.float32)
+        for row in projected[:remember]:
+            self._ring[self._count % len(self._ring)] = row
+            self._count += 1
+        return distance
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Arrays from which `restore` makes the same memory."""
+        return {"ring": self._ring.copy(), "count": np.array([self._count])}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Take over what `state` gave."""
+        self._ring = state["ring"].copy()
+        self._count = int(state["count"][0])
