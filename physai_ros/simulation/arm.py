@@ -293,7 +293,7 @@ class SimulatedArm:
         self._data.ctrl[self._gripper_motor] = self._gripper_width / len(self._fingers)
 
     def _external_forces(self) -> tuple[np.ndarray, np.ndarray]:
-        """What the world does to the hand: wrench (6,) in the tool frame, and the normal force (n_pads,) on each pad."""
+        """What the world does to the hand: wrench (6,) in the tool frame, normal force (n_pads,) on each pad."""
         data = self._data
         external = data.cfrc_ext[self._hand_bodies].sum(axis=0)
         force = external[3:]

@@ -32,6 +32,11 @@ def build_model(spec: RobotSpec, objects: Sequence[ObjectSpec]) -> mujoco.MjMode
     except ValueError as error:
         raise RobotSpecError(f"{spec.urdf_path}: MuJoCo cannot read it: {error}") from error
     scene.compiler.fusestatic = False
+    # What is seen is what collides; the URDF's visual shapes double it. The flag itself would also discard the sky.
+    scene.compiler.discardvisual = False
+    for geom in list(scene.geoms):
+        if not (geom.contype or geom.conaffinity):
+            scene.delete(geom)
     _set_contacts(scene)
     _add_motors(scene, spec)
     _add_table(scene)
@@ -97,7 +102,7 @@ def _add_table(scene: mujoco.MjSpec) -> None:
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
         dir=[-0.6, 0.5, -0.7],
         castshadow=False,
-        diffuse=[0.45, 0.45, 0.45],
+        diffuse=[0.4, 0.4, 0.4],
     )
     scene.add_texture(
         name="sky",
