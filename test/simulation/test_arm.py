@@ -147,7 +147,7 @@ def test_fixed_objects_stay_where_the_scenario_puts_them():
     class Shelf(type(TASK)):
         objects = (*TASK.objects, ObjectSpec("shelf", (0.1, 0.1, 0.1), 1.0, (0.5, 0.5, 0.5, 1.0), fixed=True))
 
-        def sample_scenario(self, generator):
+        def sample_scenario(self, generator) -> Scenario:
             poses = {"cube": (0.5, 0.0, 0.17, 1.0, 0.0, 0.0, 0.0), "shelf": (0.5, 0.0, 0.1, 1.0, 0.0, 0.0, 0.0)}
             return Scenario({}, poses, (0.5, 0.0, 0.0))
 
