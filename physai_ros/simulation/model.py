@@ -10,11 +10,13 @@ import numpy as np
 from physai_ros.robot.spec import RobotSpec, RobotSpecError
 from physai_ros.tasks.task import ObjectSpec
 
-SERVO_FREQUENCY = 60.0  # [rad/s] natural frequency of the joint servos: about 35 ms behind a moving reference
+SERVO_FREQUENCY = 50.0  # [rad/s] natural frequency of the joint servos: about 40 ms behind a moving reference
 ARMATURE = 0.1  # [kg m^2] rotor inertia as the joint feels it
 FINGER_ARMATURE = 0.1  # [kg]
 GRIPPER_STIFFNESS = 8000.0  # [N/m]
 GRIPPER_DAMPING = 80.0  # [N s/m]
+CONTACT_TIME = 0.01  # [s] time constant of contacts
+GOAL_MARK = "goal mark"
 
 # What touches what: arm and objects touch the table and one another; the arm's links do not touch each other.
 _TABLE, _ARM, _OBJECT = 1, 2, 4
@@ -31,6 +33,11 @@ def build_model(spec: RobotSpec, objects: Sequence[ObjectSpec]) -> mujoco.MjMode
     except ValueError as error:
         raise RobotSpecError(f"{spec.urdf_path}: MuJoCo cannot read it: {error}") from error
     scene.compiler.fusestatic = False
+    # What is seen is what collides; the URDF's visual shapes double it. The flag itself would also discard the sky.
+    scene.compiler.discardvisual = False
+    for geom in list(scene.geoms):
+        if not (geom.contype or geom.conaffinity):
+            scene.delete(geom)
     _set_contacts(scene)
     _add_motors(scene, spec)
     _add_table(scene)
@@ -57,7 +64,7 @@ def _set_contacts(scene: mujoco.MjSpec) -> None:
         body.gravcomp = 1.0
         for geom in body.geoms:
             geom.contype, geom.conaffinity = _ARM, 0
-            geom.solref = [0.01, 1.0]
+            geom.solref = [CONTACT_TIME, 1.0]
 
 
 def _add_motors(scene: mujoco.MjSpec, spec: RobotSpec) -> None:
@@ -89,9 +96,30 @@ def _add_table(scene: mujoco.MjSpec) -> None:
         rgba=[0.72, 0.62, 0.50, 1.0],
         contype=_TABLE,
         conaffinity=_ARM | _OBJECT,
-        solref=[0.01, 1.0],
+        solref=[CONTACT_TIME, 1.0],
     )
-    scene.worldbody.add_light(pos=[0.3, -0.6, 2.0], dir=[0.0, 0.3, -1.0], castshadow=False)
+    scene.worldbody.add_light(pos=[0.3, -0.6, 2.0], dir=[0.0, 0.3, -1.0], castshadow=False, diffuse=[0.5, 0.5, 0.5])
+    scene.worldbody.add_light(
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+        dir=[-0.6, 0.5, -0.7],
+        castshadow=False,
+        diffuse=[0.4, 0.4, 0.4],
+    )
+    scene.add_texture(
+        name="sky",
+        type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_FLAT,
+        rgb1=[0.93, 0.94, 0.96],
+        width=8,
+        height=48,
+    )
+    # A mark that only pictures show; `SimulatedArm` moves it to the scenario's goal.
+    scene.worldbody.add_site(
+        name=GOAL_MARK,
+        type=mujoco.mjtGeom.mjGEOM_SPHERE,
+        size=[0.012, 0.012, 0.012],
+        rgba=[0.15, 0.65, 0.3, 1.0],
+    )
 
 
 def _add_object(scene: mujoco.MjSpec, item: ObjectSpec) -> None:
@@ -108,7 +136,7 @@ def _add_object(scene: mujoco.MjSpec, item: ObjectSpec) -> None:
         conaffinity=_ARM | _OBJECT,
         condim=4,
         priority=1,  # its friction and restitution decide, whatever it touches
-        solref=[0.01, 1.0],
+        solref=[CONTACT_TIME, 1.0],
     )
 
 
@@ -116,12 +144,13 @@ def _add_cameras(scene: mujoco.MjSpec, spec: RobotSpec) -> None:
     tool = scene.body(spec.tool_frame)
     if tool is None:
         raise RobotSpecError(f"{spec.urdf_path}: there is no link '{spec.tool_frame}'; correct tool_frame")
-    position = np.array([1.25, -0.75, 0.75])
-    right = np.cross(forward := np.array([0.48, 0.0, 0.08]) - position, [0.0, 0.0, 1.0])
-    view = scene.worldbody.add_camera(name="scene", pos=position, fovy=42.0)
+    position, target = np.array([1.25, -0.70, 0.75]), np.array([0.38, 0.0, 0.22])
+    forward = target - position
+    right = np.cross(forward, [0.0, 0.0, 1.0])
+    view = scene.worldbody.add_camera(name="scene", pos=position, fovy=40.0)
     _look_along(view, right, np.cross(right, forward))
     # Beside the hand, leaning towards what lies between the fingers.
-    view = tool.add_camera(name="wrist", pos=[0.07, 0.0, -0.10], fovy=70.0)
+    view = tool.add_camera(name="wrist", pos=[0.07, 0.0, -0.04], fovy=75.0)
     _look_along(view, [0.0, 1.0, 0.0], [1.0, 0.0, 0.4])
 
 

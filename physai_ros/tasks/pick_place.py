@@ -230,10 +230,16 @@ class PickPlaceExpert(Expert):
     It decides from the present state alone, so that a network can learn it and it can take over anywhere.
     """
 
-    GRASP_HEIGHT = 0.018  # [m] of the tool above the table
+    GRASP_HEIGHT = 0.024  # [m] of the tool above the table; the finger tips are 10 mm below it
     HOVER = 0.06  # [m] of the tool above the grasp while it is not aligned
-    ALIGNED = 0.008  # [m] error across, below which it goes down
-    LEVEL = 0.004  # [m] of the cube above the table, below which it lets go
+    ALIGNED, FUNNEL = 0.014, 0.020  # [m] error across below which it goes down, and above which it comes up again
+    HEADING = 0.2  # [rad] error of the heading below which it goes down
+    SETTLED = 0.012  # [m] error below which it closes
+    LEVEL, CLEARANCE = (
+        0.010,
+        0.005,
+    )  # [m] of the cube above the table, below which it lets go, and to which it lowers
+    ABOVE, ASTRAY = 0.018, 0.025  # [m] cube to goal across: below the first it lowers, above the second it lifts again
 
     def __init__(self, task: PickPlace, carry_height: float) -> None:
         self._carry = carry_height
@@ -247,10 +253,10 @@ class PickPlaceExpert(Expert):
             return self._carry_on(state, commanded, cube, goal)
         near = np.linalg.norm(cube[:2] - state.ee_position[:2]) < SIDE and state.ee_position[2] < 0.05
         if state.gripper_command < 0 and state.gripper_width > 0.5 * SIDE and near:
-            return self._action(np.zeros(3), 0.0, -1.0)  # the fingers are still closing
+            return self._action(self._stay(commanded, cube), 0.0, -1.0)  # the fingers are still closing
         if state.gripper_command > 0 and state.gripper_width < 1.4 * SIDE and near:
-            return self._action(np.zeros(3), 0.0, 1.0)  # or still opening
-        if np.linalg.norm(cube[:2] - goal[:2]) < 0.7 * TOLERANCE and cube[2] < SIDE / 2 + 0.01:
+            return self._action(self._stay(commanded, cube), 0.0, 1.0)  # or still opening
+        if np.linalg.norm(cube[:2] - goal[:2]) < 0.9 * TOLERANCE and cube[2] < SIDE / 2 + 0.01:
             return self._action(np.array([0.0, 0.0, 0.15 - commanded[2]]), 0.0, 1.0)
         return self._fetch(state, commanded, np.asarray(commanded_pose[1]), cube)
 
@@ -258,17 +264,16 @@ class PickPlaceExpert(Expert):
         lead = commanded - state.ee_position
         across = goal[:2] - cube[:2] - lead[:2]
         away = float(np.linalg.norm(across))
-        bottom = cube[2] - SIDE / 2
-        if float(np.linalg.norm(goal[:2] - cube[:2])) < 0.015 and bottom < self.LEVEL and lead[2] < 0.02:
-            return self._action(np.zeros(3), 0.0, 1.0)
-        if away < 0.012:
-            # The cube touches down at the height at which it was gripped; pressing on would only load the table.
-            down = SIDE / 2 + 0.001 - (cube[2] + lead[2])
-            return self._action(np.array([*across, down]), 0.0, -1.0)
-        up = self._carry - (cube[2] + lead[2])
+        bottom = float(cube[2]) - SIDE / 2
+        if float(np.linalg.norm(goal[:2] - cube[:2])) < self.ABOVE and bottom < self.LEVEL:
+            return self._action(self._stay(commanded, cube), 0.0, 1.0)
+        height = cube[2] + lead[2]
+        if away < (self.ASTRAY if bottom < 0.05 else self.ABOVE):
+            # It stops short of the table: pressing the cube on it would only load the arm.
+            return self._action(np.array([*across, SIDE / 2 + self.CLEARANCE - height]), 0.0, -1.0)
         if bottom < 0.025:
-            across = np.zeros(2)
-        return self._action(np.array([*across, up]), 0.0, -1.0)
+            across = np.zeros(2)  # first up, then across
+        return self._action(np.array([*across, self._carry - height]), 0.0, -1.0)
 
     def _fetch(
         self, state: RobotState, commanded: np.ndarray, commanded_rotation: np.ndarray, cube: np.ndarray
@@ -279,19 +284,28 @@ class PickPlaceExpert(Expert):
         heading = np.arctan2(commanded_rotation[1, 0], commanded_rotation[0, 0])
         turn = float(yaw_of(state.object_poses[CUBE][3:])) - heading
         turn = (turn + np.pi / 4) % (np.pi / 2) - np.pi / 4
-        grasp = max(self.GRASP_HEIGHT, float(cube[2]) - 0.002)
+        grasp = self._grasp_height(cube)
         if state.gripper_command < 0:  # closed, and on nothing
             return self._action(np.array([0.0, 0.0, grasp + self.HOVER - commanded[2]]), 0.0, 1.0)
-        aligned = away < self.ALIGNED and abs(turn) < 0.1 and measured_error < 0.015
-        if aligned:
+        low = commanded[2] < grasp + 0.5 * self.HOVER
+        if away < (self.FUNNEL if low else self.ALIGNED) and abs(turn) < self.HEADING and measured_error < self.FUNNEL:
             down = grasp - commanded[2]
-            settled = abs(down) < 0.006 and abs(state.ee_position[2] - grasp) < 0.008 and measured_error < 0.010
+            settled = (
+                max(abs(down), abs(state.ee_position[2] - grasp), measured_error) < self.SETTLED
+                and away < self.SETTLED
+                and abs(turn) < 0.5 * self.HEADING
+            )
             return self._action(np.array([*error, down]), turn, -1.0 if settled else 1.0)
-        hover = grasp + self.HOVER
-        up = hover - commanded[2]
-        if up > 0.02 and away > 0.015:
+        up = grasp + self.HOVER - commanded[2]
+        if up > 0.02 and away > self.FUNNEL:
             error = np.zeros(2)  # first up, then across: a finger must not push the cube
         return self._action(np.array([*error, up]), turn, 1.0)
+
+    def _stay(self, commanded: np.ndarray, cube: np.ndarray) -> np.ndarray:
+        return np.array([0.0, 0.0, self._grasp_height(cube) - commanded[2]])
+
+    def _grasp_height(self, cube: np.ndarray) -> float:
+        return max(self.GRASP_HEIGHT, float(cube[2]) + 0.004)
 
     def _action(self, displacement: np.ndarray, turn: float, gripper: float) -> TaskAction:
         wanted = np.array([*displacement, turn])

@@ -38,8 +38,8 @@ class ObjectSpec:
 class Scenario:
     """A start state: `object_poses` name -> (7,) position [m] and quaternion wxyz in the base frame, `goal` (k,).
 
-    `parameters` are the numbers that the scenario was drawn from, in the order of `Task.scenario_bounds`; the curriculum
-    works on them.
+    `parameters` are the numbers that the scenario was drawn from, in the order of `Task.scenario_bounds`; the
+    curriculum works on them.
     """
 
     parameters: dict[str, float]
@@ -126,7 +126,9 @@ class Task(ABC):
 
     def sample_scenario(self, generator: np.random.Generator) -> Scenario:
         """A scenario drawn uniformly from the bounds."""
-        return self.scenario({k: float(generator.uniform(low, high)) for k, (low, high) in self.scenario_bounds.items()})
+        return self.scenario(
+            {k: float(generator.uniform(low, high)) for k, (low, high) in self.scenario_bounds.items()}
+        )
 
     @abstractmethod
     def features(self, state: RobotState, goal: np.ndarray) -> np.ndarray:

@@ -1,0 +1,70 @@
+"""The environment that ROS 2 processes need, so that a user sets none of it."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+WHEEL_GUARD = "_ROS_WHEELS_BOOTSTRAP_COMPLETE"
+
+
+def installed_prefix() -> Path:
+    """Return the prefix of the Python environment that runs, where ROS 2's wheels keep their `share` and `lib`."""
+    return Path(sys.prefix)
+
+
+def ament_prefix_path(environment: Mapping[str, str]) -> str:
+    """Return `AMENT_PREFIX_PATH` of `environment`, completed by this environment's prefix where ROS 2 lies in it."""
+    entries = [entry for entry in environment.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if entry]
+    prefix = installed_prefix()
+    if (prefix / "share" / "ament_index").is_dir() and str(prefix) not in entries:
+        entries.append(str(prefix))
+    return os.pathsep.join(entries)
+
+
+def prepare_process() -> None:
+    """Complete this process's own environment; call it before rclpy is imported."""
+    path = ament_prefix_path(os.environ)
+    if path:
+        os.environ["AMENT_PREFIX_PATH"] = path
+    if "HOME" not in os.environ and "ROS_LOG_DIR" not in os.environ and "ROS_HOME" not in os.environ:
+        os.environ["ROS_LOG_DIR"] = str(Path(os.environ.get("TMPDIR", "/tmp")) / "physai_ros_log")
+
+
+def foreign_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return `environment` for a child that runs another Python environment than this one.
+
+    ROS 2's wheels prepare a process by executing Python again with `LD_LIBRARY_PATH` set, and mark that as done in a
+    variable that children inherit. Both belong to this environment and would mislead another one.
+    """
+    hidden = (WHEEL_GUARD, "LD_LIBRARY_PATH", "AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "PYTHONPATH", "VIRTUAL_ENV")
+    return {name: value for name, value in environment.items() if name not in hidden}
+
+
+def graph_environment(
+    environment: Mapping[str, str], *, domain: int, simulated: bool, profile: Path | None
+) -> dict[str, str]:
+    """Return `environment` with what every process of a graph gets.
+
+    Args:
+        environment: what to start from.
+        domain: the DDS domain, 0 to 232.
+        simulated: whether traffic stays on this machine unless the user chose otherwise.
+        profile: Fast DDS profiles to use unless the user chose others; None: Fast DDS's own defaults.
+    """
+    result = dict(environment)
+    result["ROS_DOMAIN_ID"] = str(domain)
+    # One thread for each numerical library: on few cores, idle threads that spin cost the control loop its deadlines.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        result.setdefault(name, "1")
+    # A log is read while the graph runs, so lines leave the process when they are written.
+    result.setdefault("PYTHONUNBUFFERED", "1")
+    result.setdefault("RCUTILS_LOGGING_BUFFERED_STREAM", "0")
+    path = ament_prefix_path(result)
+    if path:
+        result["AMENT_PREFIX_PATH"] = path
+    if simulated:
+        result.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    if profile is not None:
+        result.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(profile))
+    return result

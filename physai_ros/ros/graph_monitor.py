@@ -1,0 +1,163 @@
+"""What a running graph says of itself, gathered in one place for the demo's table, the fault matrix and the benches."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+
+import numpy as np
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+from physai_ros.msg import (
+    DriverState,
+    EpisodeContext,
+    EpisodeFeedback,
+    PolicyUpdate,
+    SafeCommand,
+    SafetyStatus,
+    TrainingStatus,
+)
+from physai_ros.ros import qos
+
+
+class GraphMonitor:
+    """Listens to one graph from a thread of its own; its fields are what came last.
+
+    Attributes:
+        feedback: every `EpisodeFeedback` received, in order.
+        updates: every `PolicyUpdate` received, in order.
+        latencies: (2, ) rows of wall instant [s] and time from `driver_state` to the `safe_command` that answers it [s].
+    """
+
+    def __init__(self, namespace: str, *, control: bool = True) -> None:
+        self.feedback: list[EpisodeFeedback] = []
+        self.updates: list[PolicyUpdate] = []
+        self.episode: EpisodeContext | None = None
+        self.training: TrainingStatus | None = None
+        self.safety: SafetyStatus | None = None
+        self.driver: DriverState | None = None
+        self.command: SafeCommand | None = None
+        self.command_received = 0.0
+        self.safety_received = 0.0
+        self.latencies: deque[tuple[float, float]] = deque(maxlen=60_000)
+        self.hooks: list[Callable[[object], None]] = []
+        self._seen: dict[int, float] = {}
+        self._context = Context()
+        rclpy.init(context=self._context)
+        self.node = Node("graph_monitor", namespace=namespace, context=self._context)
+        subscribe = self.node.create_subscription
+        subscribe(EpisodeFeedback, "episode_feedback", self._on_feedback, qos.EVENT)
+        subscribe(PolicyUpdate, "policy_update", self._on_update, qos.LATCHED)
+        subscribe(EpisodeContext, "episode", self._on_episode, qos.LATCHED)
+        subscribe(TrainingStatus, "training_status", self._on_training, qos.EVENT)
+        subscribe(SafetyStatus, "safety_status", self._on_safety, qos.EVENT)
+        if control:
+            subscribe(DriverState, "driver_state", self._on_driver, qos.CONTROL)
+            subscribe(SafeCommand, "safe_command", self._on_command, qos.CONTROL)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, name="graph_monitor", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> GraphMonitor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening and leave the graph."""
+        self._executor.shutdown()
+        self._context.try_shutdown()
+        self._thread.join(timeout=2.0)
+
+    def wait(self, condition: Callable[[], bool], timeout: float, what: str) -> float:
+        """Wait until `condition` holds and return how long it took [s].
+
+        Raises:
+            TimeoutError: it did not within `timeout` [s]; the message names `what`.
+        """
+        start = time.monotonic()
+        while not condition():
+            if time.monotonic() - start > timeout:
+                raise TimeoutError(f"{what} did not come within {timeout:g} s")
+            time.sleep(0.002)
+        return time.monotonic() - start
+
+    def call(self, service_type: type, name: str, request: object, timeout: float = 5.0) -> object:
+        """Call a service of the graph and return its response.
+
+        Raises:
+            TimeoutError: nobody serves it, or it did not answer within `timeout` [s].
+        """
+        client = self.node.create_client(service_type, name)
+        try:
+            self.wait(client.service_is_ready, timeout, f"the service {name}")
+            future = client.call_async(request)
+            self.wait(future.done, timeout, f"an answer of the service {name}")
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def latency_percentiles(self, since: float = 0.0) -> tuple[float, float]:
+        """Median and 99th percentile [s] of `driver_state` to `safe_command`, NaN while there is none."""
+        values = [latency for instant, latency in list(self.latencies) if instant >= since]
+        if not values:
+            return float("nan"), float("nan")
+        median, tail = np.percentile(values, [50, 99])
+        return float(median), float(tail)
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except Exception:  # the context was shut down while the executor waited
+            if self._context.ok():
+                raise
+
+    def _tell(self, message: object) -> None:
+        for hook in self.hooks:
+            hook(message)
+
+    def _on_feedback(self, message: EpisodeFeedback) -> None:
+        if all(known.episode_id != message.episode_id for known in self.feedback):
+            self.feedback.append(message)
+            self._tell(message)
+
+    def _on_update(self, message: PolicyUpdate) -> None:
+        if not self.updates or message.generation != self.updates[-1].generation:
+            self.updates.append(message)
+            self._tell(message)
+
+    def _on_episode(self, message: EpisodeContext) -> None:
+        self.episode = message
+        self._tell(message)
+
+    def _on_training(self, message: TrainingStatus) -> None:
+        self.training = message
+        self._tell(message)
+
+    def _on_safety(self, message: SafetyStatus) -> None:
+        self.safety, self.safety_received = message, time.monotonic()
+        self._tell(message)
+
+    def _on_driver(self, message: DriverState) -> None:
+        self.driver = message
+        self._seen.setdefault(message.sequence, time.monotonic())
+        if len(self._seen) > 1000:
+            self._seen = dict(list(self._seen.items())[-500:])
+        self._tell(message)
+
+    def _on_command(self, message: SafeCommand) -> None:
+        now = time.monotonic()
+        self.command, self.command_received = message, now
+        if message.source == SafeCommand.SOURCE_POLICY and message.state_sequence in self._seen:
+            self.latencies.append((now, now - self._seen.pop(message.state_sequence)))
+        self._tell(message)

@@ -1,0 +1,62 @@
+"""Pictures: arrays in the rooms, `sensor_msgs/Image` outside. Uses cv_bridge where ROS brought it."""
+
+from array import array
+
+import numpy as np
+from sensor_msgs.msg import Image
+
+from physai_ros.ros.stamps import header
+
+try:
+    from cv_bridge import CvBridge
+except ImportError:  # there is no working wheel of it
+    CvBridge = None
+
+_CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
+
+
+def image_message(rgb: np.ndarray, stamp: float, frame_id: str) -> Image:
+    """The message of a picture (height, width, 3) uint8.
+
+    Raises:
+        ValueError: the array is of another shape or type.
+    """
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+        raise ValueError(f"picture has shape {rgb.shape} and type {rgb.dtype}; expected (height, width, 3) uint8")
+    image = Image()
+    image.header = header(stamp, frame_id)
+    image.height, image.width = rgb.shape[:2]
+    image.encoding = "rgb8"
+    image.step = 3 * image.width
+    # From bytes it is one copy; from an ndarray rclpy would look at every number.
+    image.data = array("B", np.ascontiguousarray(rgb).tobytes())
+    return image
+
+
+def rgb_array(image: Image) -> np.ndarray:
+    """Picture (height, width, 3) uint8 of a message in any 8-bit colour encoding.
+
+    Raises:
+        ValueError: the encoding is not known or the data do not fit the size.
+    """
+    if image.encoding not in _CHANNELS:
+        raise ValueError(f"image encoding '{image.encoding}'; expected one of {', '.join(_CHANNELS)}")
+    if CvBridge is not None:
+        return CvBridge().imgmsg_to_cv2(image, desired_encoding="rgb8")
+    return decode_rgb(image)
+
+
+def decode_rgb(image: Image) -> np.ndarray:
+    """Picture (height, width, 3) uint8, by numpy alone; zero-copy where the message is rgb8 without padding."""
+    channels = _CHANNELS[image.encoding]
+    data = np.frombuffer(image.data, dtype=np.uint8)
+    if image.step < channels * image.width or data.size != image.step * image.height:
+        raise ValueError(
+            f"image of {image.width}x{image.height} {image.encoding} with step {image.step} holds {data.size} bytes; "
+            f"expected {image.step * image.height} and a step of at least {channels * image.width}"
+        )
+    picture = data.reshape(image.height, image.step)[:, : channels * image.width]
+    picture = picture.reshape(image.height, image.width, channels)
+    if channels == 1:
+        return np.repeat(picture, 3, axis=2)
+    return picture[..., 2::-1] if image.encoding.startswith("bgr") else picture[..., :3]

@@ -1,0 +1,105 @@
+"""What is wrong with a driver state: names, numbers, order, force, tracking, mode and fault."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from physai_ros.robot.state import DriverFault, DriverMode, DriverState
+from physai_ros.safety.limits import SafetyLimits
+from physai_ros.safety.rules import NEAR_FORCE, NEAR_TRACKING
+
+
+class Observation(NamedTuple):
+    """Conditions seen in one driver state, and its `positions` and `commanded` (n_joints,) [rad] in our joint order.
+
+    Both arrays are None where the state cannot be used.
+    """
+
+    conditions: set[str]
+    positions: np.ndarray | None
+    commanded: np.ndarray | None
+
+
+class StateMonitor:
+    """Watches driver states, one after the other."""
+
+    def __init__(self, limits: SafetyLimits) -> None:
+        self._limits = limits
+        self._names = limits.joint_names
+        self.force_budget = limits.force_budget
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the states before."""
+        self.force = 0.0
+        self.tracking_error = 0.0
+        self._sequence = -1
+        self._stamp = -np.inf
+        self._was_active = False
+
+    def driver_may_start(self) -> None:
+        """Take a driver that is not active for one that has not started yet, not for one that stopped."""
+        self._was_active = False
+
+    def observe(self, state: DriverState) -> Observation:
+        """What one driver state says."""
+        conditions: set[str] = set()
+        if state.fault != DriverFault.NONE:
+            conditions.add("driver_fault")
+        positions, commanded = self._joints(state)
+        if positions is None:
+            conditions |= {"state_invalid", "state_invalid_sustained"}
+            return Observation(conditions, None, None)
+        if state.sequence < self._sequence:
+            # A writer's messages stay in order, so lower numbers are those of a driver that started again.
+            conditions.add("driver_restarted")
+            self._was_active = False
+        elif state.stamp < self._stamp:
+            conditions.add("clock_jump")
+        self._sequence, self._stamp = state.sequence, state.stamp
+        if state.mode == DriverMode.ACTIVE:
+            self._was_active = True
+        elif self._was_active:
+            conditions.add("driver_stopped")
+        else:
+            conditions.add("driver_not_active")
+        self._watch_force(state, conditions)
+        self._watch_tracking(positions, commanded, conditions)
+        return Observation(conditions, positions, commanded)
+
+    def _joints(self, state: DriverState) -> tuple[np.ndarray | None, np.ndarray | None]:
+        names = state.joint_names
+        try:
+            joints = np.array([state.joint_positions, state.joint_velocities, state.commanded_positions], dtype=float)
+        except (TypeError, ValueError):
+            return None, None
+        if joints.shape != (3, len(self._names)) or not np.isfinite(joints).all():
+            return None, None
+        if names != self._names:
+            if set(names) != set(self._names) or len(names) != len(self._names):
+                return None, None
+            joints = joints[:, [names.index(name) for name in self._names]]
+        return joints[0], joints[2]
+
+    def _watch_force(self, state: DriverState, conditions: set[str]) -> None:
+        if not state.wrench_valid:
+            self.force = 0.0
+            return
+        force = np.asarray(state.wrench, dtype=float)[:3]
+        self.force = float(np.sqrt(force @ force))
+        if not np.isfinite(self.force):
+            self.force = 0.0
+            conditions |= {"state_invalid", "state_invalid_sustained"}
+        elif self.force > self.force_budget:
+            conditions |= {"contact_force", "contact_force_near"}
+        elif self.force > NEAR_FORCE * self.force_budget:
+            conditions.add("contact_force_near")
+
+    def _watch_tracking(self, positions: np.ndarray, commanded: np.ndarray, conditions: set[str]) -> None:
+        self.tracking_error = float(np.abs(positions - commanded).max())
+        if self.tracking_error > self._limits.tracking_error:
+            conditions |= {"tracking_error", "tracking_error_sustained"}
+        elif self.tracking_error > NEAR_TRACKING * self._limits.tracking_error:
+            conditions.add("tracking_error_near")

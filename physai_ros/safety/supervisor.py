@@ -1,0 +1,320 @@
+"""The safety monitor's decision: what of a proposal may reach the motors, once a control cycle."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from physai_ros.robot.action import Intervention, RobotAction
+from physai_ros.robot.kinematics import Kinematics
+from physai_ros.robot.spec import RobotSpec
+from physai_ros.robot.state import DriverState
+from physai_ros.safety.arbitration import Arbiter, Choice
+from physai_ros.safety.command import CommandSource, SafeCommand, StopTrajectory
+from physai_ros.safety.filter import SafetyFilter
+from physai_ros.safety.limits import SafetyConfigurationError, SafetyLimits
+from physai_ros.safety.monitoring import StateMonitor
+from physai_ros.safety.report import SafetyReport
+from physai_ros.safety.rules import rules_of
+from physai_ros.safety.set_point import SetPoint
+from physai_ros.safety.state_machine import SafetyState, SafetyStateMachine
+from physai_ros.safety.stopping import StopPlanner, StopVerifier, hold_trajectory
+from physai_ros.safety.tracking import ReferenceTracker
+
+_SILENCE = 0.1  # [s] without a driver state
+_LOST = 1.0  # [s] without a driver state
+
+
+class SafetySupervisor:
+    """Decides on every driver state; holds where the command stands and the stop that was verified for it.
+
+    A command is permitted only if a jerk-limited stop from its end state keeps the limits along its whole path. That stop
+    travels with the command; it is what is played whenever there is no next command to permit. So there is always a way
+    to rest that has been checked.
+    """
+
+    def __init__(self, spec: RobotSpec, limits: SafetyLimits, kinematics: Kinematics) -> None:
+        self._limits = limits
+        self._period = spec.control_period
+        self._filter = SafetyFilter(limits, kinematics, self._period)
+        self._planner = StopPlanner(limits, self._period)
+        self._verifier = StopVerifier(limits, kinematics)
+        self._tracker = ReferenceTracker(limits, self._period)
+        self._monitor = StateMonitor(limits)
+        self._machine = SafetyStateMachine(rules_of(limits))
+        self._kinematics = kinematics
+        self._altered = self._refused = self._decisions = self._foreign = 0
+        self._reduced = False
+        self._forget(SetPoint.at_rest(spec.home_positions))
+
+    def _forget(self, set_point: SetPoint) -> None:
+        limits = self._limits
+        self._arbiter = Arbiter(limits.lease, limits.proposal_timeout, limits.proposal_age_cycles)
+        self._monitor.reset()
+        self._last: SafeCommand | None = None
+        self._last_sequence = -1
+        self._now = -np.inf
+        self._carried: set[str] = set()
+        self._gripper = 1.0
+        self._source = CommandSource.HOLD
+        self._recent: deque[np.ndarray] = deque(maxlen=64)
+        self._stops: deque[StopTrajectory] = deque(maxlen=8)
+        self._stand(set_point)
+
+    def activate(self, driver_state: DriverState) -> None:
+        """Start from what the driver tracks, latched in STOPPED with reason `not_resumed`.
+
+        Raises:
+            SafetyConfigurationError: the driver's joints, limits or time-out do not fit ours, or its state is invalid.
+        """
+        self._limits.check_driver(driver_state)
+        self._monitor.reset()
+        observed = self._monitor.observe(driver_state)
+        if observed.positions is None:
+            raise SafetyConfigurationError("the driver's state is invalid (sizes, NaN); correct the driver, then activate")
+        self._forget(SetPoint.at_rest(observed.commanded))
+        self._gripper = float(np.clip(np.nan_to_num(driver_state.gripper_command, nan=1.0), -1.0, 1.0))
+        self._machine.activate("not_resumed")
+
+    def deactivate(self) -> None:
+        """Permit nothing until the next `activate`."""
+        self._machine.deactivate()
+
+    def emergency_stop(self) -> None:
+        """Latch STOPPED; the next decision begins the stop."""
+        self._machine.latch("emergency_stop")
+
+    def resume(self) -> tuple[bool, str]:
+        """Leave STOPPED for HOLD; returns whether it was done and a message.
+
+        Nothing proposed for a state that was decided on before moves the arm; causes that last stop it again.
+        """
+        problem = self._machine.resume()
+        if problem:
+            return False, problem
+        self._arbiter.bar(self._last_sequence)
+        self._monitor.driver_may_start()
+        self._carried.clear()
+        return True, "holding; the arm moves again with the next proposal"
+
+    def set_force_budget(self, newtons: float) -> None:
+        """Stop at this force on the tool [N] from now on; raises SafetyConfigurationError if it is no positive number."""
+        if not np.isfinite(newtons) or newtons <= 0:
+            raise SafetyConfigurationError(f"force budget is {newtons!r} N; expected a finite number above zero")
+        self._monitor.force_budget = float(newtons)
+
+    def set_reduced_speed(self, reduced: bool) -> None:
+        """Go at the limits' `reduced_scale` of speed, or at full speed again."""
+        self._reduced = reduced
+
+    def note_foreign_command(self) -> None:
+        """Count a safe_command that somebody else published."""
+        self._foreign += 1
+
+    def watch(self, now: float) -> SafetyState:
+        """State at `now` [s] while no driver state comes: HOLD after 0.1 s, STOPPED after 1 s. For paced mode only."""
+        silence = now - self._now
+        if np.isfinite(silence) and silence > _LOST:
+            self._machine.latch("driver_lost")
+        elif np.isfinite(silence) and silence > _SILENCE and self._machine.state != SafetyState.STOPPED:
+            return self._machine.update({"driver_silent"})
+        return self._machine.state
+
+    def decide(
+        self, driver_state: DriverState, proposal: RobotAction | None, intervention: Intervention | None, now: float
+    ) -> SafeCommand:
+        """The command that answers `driver_state`; a state that was answered before gets the same answer again.
+
+        `proposal` and `intervention` are the newest that came; their age is judged here. `now` [s] is on the clock that
+        time-outs count on: steady when paced, the simulated stamp in lock-step.
+
+        Raises:
+            SafetyConfigurationError: the supervisor is not active.
+        """
+        if self._machine.state == SafetyState.INACTIVE:
+            raise SafetyConfigurationError("the safety supervisor is not active; call activate with a driver state first")
+        sequence = driver_state.sequence
+        if self._last is not None and sequence == self._last_sequence:
+            return self._last
+        conditions = self._carried
+        self._carried = set()
+        if now < self._now:
+            conditions.add("clock_jump")
+        self._now = now
+        self._follow_driver(driver_state, conditions)
+        choice = self._arbiter.choose(intervention, proposal, sequence, now)
+        reference, refusal = self._reference(choice)
+        if refusal:
+            conditions.add(refusal)
+        if self._reduced:
+            conditions.add("reduced_speed")
+        state = self._machine.update(conditions)
+        reasons: tuple[str, ...] = ()
+        permitted = False
+        if reference is not None and state <= SafetyState.LIMITED:
+            permitted, reasons = self._permit(reference, choice)
+        if not permitted:
+            self._tracker.reset()
+            self._play_stop()
+            reasons = (*self._machine.reasons, *(name for name in reasons if name not in self._machine.reasons))
+        self._last_sequence = sequence
+        self._last = self._command(driver_state, choice, reference, permitted, reasons)
+        return self._last
+
+    def status(self) -> SafetyReport:
+        """State, reasons, margins and counters."""
+        return SafetyReport(
+            state=self._machine.state,
+            reasons=self._machine.reasons,
+            source=self._source,
+            margins=self._margins(),
+            decisions=self._decisions,
+            altered=self._altered,
+            refused=self._refused,
+            stops=self._machine.stops,
+            foreign_commands=self._foreign,
+        )
+
+    @property
+    def set_point(self) -> SetPoint:
+        """Where the command stands."""
+        return self._set
+
+    def _follow_driver(self, state: DriverState, conditions: set[str]) -> None:
+        """Collect what is observed of the driver, and bring our set-point to where the driver's is."""
+        observed = self._monitor.observe(state)
+        conditions |= observed.conditions
+        if observed.positions is None:
+            return
+        if "driver_restarted" in conditions or "driver_not_active" in conditions:
+            self._stand(SetPoint.at_rest(observed.commanded))
+            if "driver_restarted" in conditions:
+                self._arbiter.bar(state.sequence)
+            return
+        missed = state.sequence - self._last_sequence - 1 if self._last is not None else 0
+        # While we were silent the driver went along the stop that it has.
+        for _ in range(min(missed, len(self._stop.positions))):
+            self._play_stop()
+        if not self._known(observed.commanded):
+            self._stand(SetPoint.at_rest(observed.commanded))
+            self._arbiter.bar(state.sequence - 1)
+            conditions.add("set_point_moved")
+
+    def _known(self, commanded: np.ndarray) -> bool:
+        """Whether the driver's set-point is one that we sent, stops included; a reset of the world makes it another."""
+        if (np.abs(commanded - self._set.positions) < 1e-3).all():
+            return True
+        if any((np.abs(commanded - sent) < 1e-3).all() for sent in reversed(self._recent)):
+            return True
+        return any((np.abs(stop.positions - commanded) < 1e-3).all(axis=1).any() for stop in self._stops)
+
+    def _reference(self, choice: Choice) -> tuple[np.ndarray | None, str]:
+        """Joint reference of the chosen action in our order of joints, or why there is none."""
+        action = choice.action
+        if action is None:
+            return None, choice.reason
+        names = self._limits.joint_names
+        problem, reference = "", None
+        try:
+            reference = np.asarray(action.reference_positions, dtype=float)
+            gripper = float(action.gripper_command)
+        except (TypeError, ValueError):
+            gripper = 0.0
+        if reference is None or reference.shape != (len(action.joint_names),):
+            problem = "proposal_malformed"
+        elif action.joint_names != names:
+            if len(action.joint_names) != len(names) or set(action.joint_names) != set(names):
+                problem = "proposal_joints"
+            else:
+                reference = reference[[action.joint_names.index(name) for name in names]]
+        if not problem and (self._filter.refusal(reference) or not np.isfinite(gripper)):
+            problem = "proposal_not_finite"
+        if problem:
+            self._refused += 1
+            return None, problem
+        return reference, ""
+
+    def _permit(self, reference: np.ndarray, choice: Choice) -> tuple[bool, tuple[str, ...]]:
+        """Move the set-point towards the reference if a verified stop can follow; says what limited it."""
+        target = self._tracker.target(reference, choice.action.state_sequence, self._set)
+        scale = self._limits.reduced_scale if self._machine.slowed else 1.0
+        projection = self._filter.project(target, self._set, scale)
+        if projection.positions is None:
+            self._carried.add("filter_infeasible")
+            return False, ("filter_infeasible", *projection.reasons)
+        after = self._set.followed_by(projection.positions, self._period)
+        stop = self._planner.plan(after)
+        problem = "no_stop" if stop is None else self._verifier.problem(stop, after)
+        if problem:
+            self._carried.add("stop_not_verified")
+            return False, ("stop_not_verified", problem)
+        self._set, self._stop, self._played = after, stop, 0
+        self._stops.append(stop)
+        self._gripper = float(np.clip(choice.action.gripper_command, -1.0, 1.0))
+        reasons = projection.reasons
+        if target is not reference and not reasons and (np.abs(after.positions - reference) > 1e-9).any():
+            reasons = ("acceleration",)
+        if reasons:
+            self._carried.add("altered")
+        return True, reasons
+
+    def _play_stop(self) -> None:
+        path = self._stop.positions
+        self._set = self._set.followed_by(path[min(self._played, len(path) - 1)], self._period)
+        self._played += 1
+
+    def _stand(self, set_point: SetPoint) -> None:
+        """Take `set_point`, which is at rest, as where the command stands."""
+        self._set, self._played = set_point, 0
+        self._stop = hold_trajectory(set_point.positions, self._period)
+        self._stops.clear()
+        self._recent.clear()
+        self._tracker.reset()
+
+    def _command(
+        self, state: DriverState, choice: Choice, reference: np.ndarray | None, permitted: bool, reasons: tuple[str, ...]
+    ) -> SafeCommand:
+        at_rest = not self._set.velocities.any()
+        if permitted:
+            self._source = choice.source
+        elif at_rest and self._machine.state != SafetyState.STOPPED:
+            self._source = CommandSource.HOLD
+        else:
+            self._source = CommandSource.STOP
+        altered = reference is not None and not (permitted and (np.abs(self._set.positions - reference) <= 1e-9).all())
+        self._decisions += 1
+        self._altered += altered
+        self._recent.append(self._set.positions)
+        left = self._stop.positions[min(self._played, len(self._stop.positions) - 1) :]
+        return SafeCommand(
+            stamp=state.stamp,
+            sequence=self._decisions,
+            state_sequence=state.sequence,
+            proposed_sequence=choice.action.sequence if reference is not None else 0,
+            joint_names=self._limits.joint_names,
+            positions=self._set.positions.copy(),
+            velocities=self._set.velocities.copy(),
+            gripper_command=self._gripper,
+            valid_for=self._limits.command_timeout,
+            source=self._source,
+            stop=StopTrajectory(self._period, left),
+            episode_id=choice.action.episode_id if reference is not None else "",
+            altered=altered,
+            reasons=reasons,
+        )
+
+    def _margins(self) -> dict[str, float]:
+        limits, now = self._limits, self._set
+        half = (limits.position_upper - limits.position_lower) / 2.0
+        room = np.minimum(limits.position_upper - now.positions, now.positions - limits.position_lower)
+        speed = float(np.linalg.norm(self._kinematics.jacobian(now.positions)[:3] @ now.velocities))
+        shares = {
+            "position": float((room / half).min()),
+            "velocity": 1.0 - float((np.abs(now.velocities) / limits.velocity).max()),
+            "tool_speed": 1.0 - speed / limits.tool_speed,
+            "workspace": self._verifier.clearance(now.positions) / 0.2,
+            "contact_force": 1.0 - self._monitor.force / self._monitor.force_budget,
+            "tracking_error": 1.0 - self._monitor.tracking_error / limits.tracking_error,
+        }
+        return {name: float(np.clip(share, 0.0, 1.0)) for name, share in shares.items()}
