@@ -67,7 +67,9 @@ def warm_start(
     return trainer
 
 
-def publish(trainer: SparseTrainer, task: Task, registry: PolicyRegistry, parents: tuple[str, ...] = ()) -> PolicyManifest:
+def publish(
+    trainer: SparseTrainer, task: Task, registry: PolicyRegistry, parents: tuple[str, ...] = ()
+) -> PolicyManifest:
     """Write the trainer's averaged policy as a new version of the registry."""
     return registry.add(
         trainer.policy_network(),

@@ -12,7 +12,7 @@ from physai_ros.evaluation.rollout import Rollout
 from physai_ros.evaluation.scenario_sets import scenario_seeds
 from physai_ros.experience.episode import Episode, Purpose
 from physai_ros.policy.registry import PolicyRegistry
-from physai_ros.safety.command import CommandSource
+from physai_ros.robot.command import CommandSource
 from physai_ros.training.dataset import TransitionBuilder
 from physai_ros.training.trainer import SparseTrainer
 from physai_ros.transfer.first_policy import publish
