@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from physai_ros import __version__
+from physai_ros.cli.train import train
 from physai_ros.cli.up import up
 from physai_ros.deployment.environment import prepare_process
 
@@ -53,6 +54,7 @@ def physai(
 
 
 app.command()(up)
+app.command()(train)
 
 
 if __name__ == "__main__":
