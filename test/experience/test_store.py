@@ -16,6 +16,7 @@ from physai_ros.experience.episode import Purpose
 from physai_ros.experience.episode_messages import messages_of
 from physai_ros.experience.messages import TOPIC_TYPES
 from physai_ros.experience.store import EpisodeStore, StoreError
+from physai_ros.experience.summary import EpisodeSummary
 
 
 def test_episodes_come_back_by_id_and_by_purpose(make_episode, same, tmp_path):
@@ -23,7 +24,7 @@ def test_episodes_come_back_by_id_and_by_purpose(make_episode, same, tmp_path):
     purposes = [Purpose.TRAIN, Purpose.EVALUATE, Purpose.TRAIN]
     written = {f"{i:06d}": make_episode(seed=i, episode_id=f"{i:06d}", purpose=p) for i, p in enumerate(purposes)}
     for episode in written.values():
-        store.write(episode, {"peak_force": 3.0})
+        store.write(episode, EpisodeSummary.of(episode, {"peak_force": 3.0}, "none", 1.0))
     reader = EpisodeStore(tmp_path / "store", create=False)
     assert reader.ids() == sorted(written)
     for episode_id, episode in written.items():
