@@ -53,7 +53,12 @@ def _context(recording: RawRecording) -> EpisodeContext:
     topic = recording.topics.get("episode")
     if topic is None or not topic.payloads:
         raise ValueError("there is no message on 'episode'")
-    message = deserialize(topic.payloads[-1], TOPIC_TYPES["episode"])
+    return context_of(topic.payloads[-1])
+
+
+def context_of(data: bytes) -> EpisodeContext:
+    """The context in a serialised message of `episode`."""
+    message = deserialize(data, TOPIC_TYPES["episode"])
     return EpisodeContext(
         episode_id=message.episode_id,
         phase=Phase(message.phase),
@@ -111,8 +116,9 @@ def _state_rows(
     if last_sequence is not None:
         keep &= sequence <= last_sequence
     elif context.phase == Phase.ENDED and states.count:
+        # Messages queued at the end may have been taken after the word of it, so that their stamps count as well.
         ended = recording.topics["episode"].log_times[-1]
-        keep &= np.array(topic.log_times, dtype=np.uint64) <= ended
+        keep &= (np.array(topic.log_times, dtype=np.uint64) <= ended) | (_stamps(states) <= context.stamp)
     rows = np.flatnonzero(keep)
     # In lock-step an unanswered measurement is sent again: the first of each counts.
     unique, first = np.unique(sequence[rows], return_index=True)
