@@ -49,27 +49,34 @@ class Graph:
 
     def start(self) -> None:
         """Start the process, configure and activate it, and wait until it hears us."""
+        # A killed process is remembered by DDS for a while: what counts is what comes in addition.
+        service = f"/{self.namespace}/feedback_collector/change_state"
+        servers = self.node.count_services(service)
+        readers = {topic: p.get_subscription_count() for topic, p in self.publishers.items()}
+        writers = self.node.count_publishers(f"/{self.namespace}/episode_feedback")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "physai_ros.nodes.feedback_collector", "--ros-args"]
             + ["-r", f"__ns:=/{self.namespace}", "-p", f"store:={self.store}"]
         )
+        self.until(lambda: self.node.count_services(service) > servers, "the node's services")
         for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
-            self.until(self._change.service_is_ready, "the node's services")
+            self.until(self._change.service_is_ready, "its answer")
             request = ChangeState.Request()
             request.transition.id = transition
             answer = self._change.call_async(request)
             self.until(answer.done, "a transition")
             assert answer.result().success
-        self.until(
-            lambda: all(p.get_subscription_count() for p in self.publishers.values()), "the node's subscriptions"
-        )
-        self.until(lambda: self.node.count_publishers(f"/{self.namespace}/episode_feedback") == 1, "its publisher")
+            if transition == Transition.TRANSITION_CONFIGURE:
+                self.until(lambda: self._is_heard(readers, writers), "the node's subscriptions")
 
     def kill(self) -> None:
         """End the process at once."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
-        self.until(lambda: not self.publishers["robot_state"].get_subscription_count(), "the node's end")
+
+    def _is_heard(self, readers: dict[str, int], writers: int) -> bool:
+        heard = all(p.get_subscription_count() > readers[topic] for topic, p in self.publishers.items())
+        return heard and self.node.count_publishers(f"/{self.namespace}/episode_feedback") > writers
 
     def play(self, stream: list[tuple[str, int, bytes]]) -> None:
         """Publish serialised messages, ten cycles in a burst."""
