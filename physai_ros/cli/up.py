@@ -29,7 +29,9 @@ def up(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="node.parameter=value, over all files; may be repeated.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Parameter 'seed' of every node.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Parameter 'seed' of every node for which the graph names one.")
+    ] = None,
 ) -> None:
     """Start the nodes of a graph and keep them until Ctrl-C."""
     from physai_ros.deployment.graph import load_graph
@@ -40,7 +42,8 @@ def up(
     chosen = parse_settings(settings or [], described)
     if seed is not None:
         for process in described.processes:
-            chosen.setdefault(process.name, {}).setdefault("seed", seed)
+            if "seed" in process.parameters:
+                chosen.setdefault(process.name, {}).setdefault("seed", seed)
     folder = run or Path("runs") / f"{described.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)

@@ -8,7 +8,7 @@ from physai_ros.experience.cdr_columns import CdrColumns
 from physai_ros.experience.episode import Episode, EpisodeContext, EpisodeOutcome, Phase, Purpose
 from physai_ros.experience.messages import TOPIC_TYPES, deserialize, seconds_of
 from physai_ros.experience.recording import RawRecording
-from physai_ros.safety.command import CommandSource
+from physai_ros.robot.command import CommandSource
 
 STATE_COLUMNS = {
     "joint_positions": "joint_positions",
