@@ -1,6 +1,5 @@
 """`physai data list|show|check DIR`: what a store holds."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,11 +21,14 @@ def list_episodes(folder: Folder, json_file: JsonFile = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from physai_ros.cli.results import write_json
     from physai_ros.feedback.collector import PhysicalFeedbackCollector
 
     collector = PhysicalFeedbackCollector(_open(folder))
     collector.load()
-    table = Table("episode", "purpose", "task", "policy", "outcome", "time [s]", "force [N]", "helped", "samples", "lost")
+    table = Table("episode", "for", "task", "policy", "outcome", "s", "N", "helped", "samples", "lost", box=None)
+    for column in table.columns[:5]:
+        column.no_wrap = True
     for record in collector.records:
         table.add_row(
             record.episode_id,
@@ -44,13 +46,11 @@ def list_episodes(folder: Folder, json_file: JsonFile = None) -> None:
     console.print(table)
     for by, title in (("task", "success"), ("policy_version", "success"), ("failure_mode", "share")):
         console.print(_share_table(collector.statistics(by), by.replace("_", " "), title))
-    records = collector.records
-    _write_json(
-        json_file,
-        "data list",
-        {"episodes": len(records), "lost_samples": sum(record.lost_samples for record in records)},
-        [vars(record) | {"purpose": record.purpose.name.lower()} for record in records],
-    )
+    if json_file is not None:
+        records = collector.records
+        figures = {"episodes": len(records), "lost_samples": sum(record.lost_samples for record in records)}
+        rows = [vars(record) | {"purpose": record.purpose.name.lower()} for record in records]
+        write_json(json_file, "data list", 0, figures, rows=rows)
 
 
 @data.command("show")
@@ -89,6 +89,8 @@ def check_store(
     """Read every sample of a store and name what is wrong; exit with 1 if anything is."""
     from rich.console import Console
 
+    from physai_ros.cli.results import write_json
+
     store, console = _open(folder), Console()
     recovered = store.recover() if recover else []
     for episode_id in recovered:
@@ -99,7 +101,9 @@ def check_store(
     count = len(store.ids())
     console.print(f"{count} episodes, {len(problems)} problems")
     figures = {"episodes": count, "problems": len(problems), "recovered": len(recovered)}
-    _write_json(json_file, "data check", figures, [{"file": k, "problem": v} for k, v in problems.items()])
+    if json_file is not None:
+        rows = [{"file": name, "problem": problem} for name, problem in problems.items()]
+        write_json(json_file, "data check", 0, figures, rows=rows)
     if problems:
         raise typer.Exit(1)
 
@@ -123,23 +127,3 @@ def _share_table(shares: "dict[str, Share]", name: str, title: str) -> object:
         row = (str(share.episodes), f"{share.rate:.0%}", f"{share.lower:.0%} to {share.upper:.0%}")
         table.add_row(key or "-", *(row if title == "success" else (str(share.count), *row[1:])))
     return table
-
-
-def _write_json(path: Path | None, command: str, figures: dict[str, float], rows: list[dict[str, object]]) -> None:
-    if path is None:
-        return
-    import os
-    import platform
-
-    import numpy
-
-    from physai_ros import __version__
-
-    machine = {
-        "cores": os.cpu_count(),
-        "cpu": platform.machine(),
-        "python": platform.python_version(),
-        "numpy": numpy.__version__,
-    }
-    report = {"command": command, "version": __version__, "seed": None, "machine": machine, "figures": figures}
-    path.write_text(json.dumps(report | {"verdict": None, "rows": rows}, indent=1), encoding="utf-8")

@@ -1,7 +1,7 @@
 """Cuts the graph's stream of serialised messages into episodes on disk; no ROS, and no clock but what it is given.
 
-An episode is recorded from its context's RUNNING to its ENDED and on until its last samples are in. It is judged and made
-durable before `poll` gives its summary out. A disk that takes no more never raises here: it is counted and said.
+An episode is recorded from its context's RUNNING to its ENDED and on until its last samples are in. It is judged and
+made durable before `poll` gives its summary out. A disk that takes no more never raises here: it is counted and said.
 """
 
 from __future__ import annotations

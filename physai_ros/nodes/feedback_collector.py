@@ -95,7 +95,9 @@ class FeedbackCollector(ManagedNode):
     def _announce(self, summary: EpisodeSummary) -> None:
         """Publish what is durable already."""
         record = EpisodeFeedbackRecord.from_summary(summary)
-        values = {field.name: getattr(record, field.name) for field in fields(record)} | {"purpose": int(record.purpose)}
+        values = {field.name: getattr(record, field.name) for field in fields(record)} | {
+            "purpose": int(record.purpose)
+        }
         self._feedback.publish(msg.EpisodeFeedback(header=header(self.now()), **values))
         self._announced += 1
 

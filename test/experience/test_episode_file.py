@@ -1,3 +1,5 @@
+"""Files of episodes: round trips, cuts, other readers."""
+
 import tempfile
 from pathlib import Path
 

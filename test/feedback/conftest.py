@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from physai_ros.experience.episode import Episode, EpisodeContext, EpisodeOutcome, Phase, Purpose
-from physai_ros.safety.command import CommandSource
+from physai_ros.robot.command import CommandSource
 
 
 def build_episode(

@@ -91,7 +91,7 @@ def test_the_rest_of_a_recovered_episode_is_left_out(live, make_episode):
 
 
 def test_a_full_disk_is_counted_and_said_and_ends(live, make_episode, monkeypatch):
-    def full(descriptor):
+    def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
