@@ -11,7 +11,7 @@ from collections import deque
 
 from rosbags.serde import SerdeError
 
-from physai_ros.experience.alignment import context_of
+from physai_ros.experience.alignment import concerns, context_of
 from physai_ros.experience.cdr_columns import CdrError, peek_u64
 from physai_ros.experience.episode import EpisodeContext, Phase
 from physai_ros.experience.episode_file import read_episode
@@ -150,11 +150,9 @@ class LiveRecording:
     def _is_ours(self, data: bytes) -> bool:
         """Whether a verdict is on the episode that is recorded; its topic is latched and repeats old ones."""
         outcome = deserialize(data, TOPIC_TYPES["task_outcome"])
-        if outcome.episode_id not in ("", self._context.episode_id):
+        if not concerns(outcome, self._context):
             return False
-        if outcome.state_sequence < self._context.start_sequence:
-            return False
-        if outcome.done and self._last_sequence is None:
+        if outcome.done and self._last_sequence is None and outcome.state_sequence >= self._context.start_sequence:
             self._last_sequence = int(outcome.state_sequence)
         return True
 
