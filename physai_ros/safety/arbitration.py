@@ -19,7 +19,7 @@ class Choice(NamedTuple):
 class Arbiter:
     """Gives control to an operator whose enable switch is held and whose lease runs, else to the policy.
 
-    After a release, and after `bar`, the policy gets control back only by a proposal for a later state: one that it made
+    After a release, and after `bar`, the policy gets control back only by a proposal for a later state: one made
     knowing where the command stands.
     """
 

@@ -36,7 +36,9 @@ class DriverGuard:
         """Put the set-point at `positions` (n_joints,) [rad], at rest; no command is in force. Mode and claim stay."""
         positions = np.array(positions, dtype=float)
         if positions.shape != self._spec.home_positions.shape or not np.isfinite(positions).all():
-            raise ValueError(f"set-point is {positions.tolist()}; expected {len(self._spec.joint_names)} finite numbers")
+            raise ValueError(
+                f"set-point is {positions.tolist()}; expected {len(self._spec.joint_names)} finite numbers"
+            )
         self._set = positions
         self._command: SafeCommand | None = None
         self._stop = StopTrajectory(self._period, positions[np.newaxis])
@@ -91,8 +93,8 @@ class DriverGuard:
                 self._stop_began = now - self._played * self._stop.time_step
         elif self.mode == DriverMode.STOPPING:
             if self._stop_began == -math.inf:
-                self._stop_began = now - self._played * self._stop.time_step
-            self._advance(math.floor((now - self._stop_began) / self._stop.time_step + 0.4) + 1)
+                self._stop_began = now - (self._played + 1) * self._stop.time_step
+            self._advance(math.floor((now - self._stop_began) / self._stop.time_step + 0.4))
         if self.mode == DriverMode.STOPPING and self._played >= len(self._stop.positions):
             self.mode = DriverMode.STOPPED
         return self._set.copy(), self._gripper

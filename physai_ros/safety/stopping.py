@@ -110,7 +110,8 @@ class StopVerifier:
         clearance = self.clearance(start.positions)
         if clearance - float((np.abs(path - start.positions) @ self.reach).max()) > 0:
             return ""
-        least = min(clearance, 0.0) - self._tolerance
+        # Not the tolerance below where it stands already, or every cycle would go a little further out.
+        least = min(clearance - 1e-6, -self._tolerance)
         for index in sorted({len(path) // 4, len(path) // 2, 3 * len(path) // 4, len(path) - 1}):
             if self._exact(path[index]) < least:
                 return self._named(path[index])

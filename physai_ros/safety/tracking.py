@@ -52,7 +52,8 @@ class ReferenceTracker:
         cycles = np.ceil(0.5 * (np.sqrt(1.0 + 8.0 * distance / self._unit) - 1.0) - 1e-9)
         cycles = np.maximum(cycles, 1.0)
         braking = distance / cycles + self._unit * (cycles - 1.0) / 2.0
-        ratio = float((braking / np.maximum(distance, 1e-12)).min())
+        # A joint that is there already sets no pace; nor does the rounding of one that is.
+        ratio = float(np.min(braking / np.maximum(distance, 1e-9), where=distance > 1e-9, initial=1.0))
         return reference if ratio >= 1.0 else set_point.positions + ratio * lag
 
     def _carry_on(self, reference: np.ndarray, cycle: int) -> np.ndarray:
