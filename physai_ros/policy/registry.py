@@ -18,16 +18,12 @@ from safetensors import SafetensorError
 
 from physai_ros import __version__
 from physai_ros.policy.acting import ActingNetwork
+from physai_ros.policy.activation import CURRENT, Activation, PolicyFileError, read_activation
 from physai_ros.policy.network import Architecture, Prediction, RobotPolicyNetwork
 from physai_ros.policy.observation import LAYOUT
 
 WEIGHTS = "weights.safetensors"
 MANIFEST = "manifest.json"
-CURRENT = "CURRENT"
-
-
-class PolicyFileError(ValueError):
-    """A version cannot be used; the message says which file, why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -111,17 +107,6 @@ class Policy:
     def predict(self, observation: np.ndarray) -> Prediction:
         """The decision for one observation (observation_size,) float32."""
         return self._acting.predict(observation)
-
-
-@dataclass(frozen=True)
-class Activation:
-    """Which version is active and since which change; `version` is empty before the first activation."""
-
-    version: str = ""
-    generation: int = 0
-    previous: str = ""
-    verdict: str = ""
-    reason: str = ""
 
 
 class PolicyRegistry:
@@ -242,14 +227,7 @@ class PolicyRegistry:
         Raises:
             PolicyFileError: `CURRENT` cannot be read.
         """
-        path = self.folder / CURRENT
-        try:
-            data = json.loads(path.read_text())
-            return Activation(**data)
-        except FileNotFoundError:
-            return Activation()
-        except (ValueError, TypeError, OSError) as error:
-            raise PolicyFileError(f"{path} cannot be read ({error}); activate a version again") from error
+        return read_activation(self.folder)
 
     def current(self) -> tuple[str, int]:
         """Active version and generation; ("", 0) before the first activation."""

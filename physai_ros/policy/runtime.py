@@ -11,13 +11,10 @@ from physai_ros.policy.network import Prediction
 from physai_ros.policy.observation import ObservationEncoder, TaskFeatures
 from physai_ros.policy.registry import PolicyFileError, PolicyRegistry
 from physai_ros.robot.action import ActionChunk, RobotAction
-from physai_ros.robot.cartesian_reference import CartesianReference
+from physai_ros.robot.cartesian_reference import CYCLES_PER_STEP, CartesianReference
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import RobotState
-
-CYCLES_PER_STEP = 10
-"""Control cycles in a policy step."""
 
 
 class ActingPolicy(Protocol):

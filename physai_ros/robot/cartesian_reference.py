@@ -7,6 +7,9 @@ import numpy as np
 from physai_ros.robot.kinematics import Kinematics, ToolPose
 from physai_ros.robot.rotation import rotation_from_vector, vector_from_rotation
 
+CYCLES_PER_STEP = 10
+"""Control cycles in a policy step."""
+
 
 class CartesianReference:
     """Integrates `ee_delta` on a commanded pose and plays it as joint references.

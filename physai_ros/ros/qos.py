@@ -21,6 +21,9 @@ CONTROL_WRITER = _profile(50)
 RECORD = _profile(200)
 """Reader that wants every sample: two seconds at 100 Hz."""
 
+COMMAND = _profile(5, reliable=False)
+"""Reader of commands in the driver: it judges age itself, and must not miss the right one behind a foreign one."""
+
 INTERVENTION = _profile(1)
 """Both ends of `intervention`: delivered, and only the newest."""
 
@@ -37,4 +40,7 @@ SENSOR_WRITER = _profile(5)
 """Writer of cameras: reliable, so that both kinds of reader match it."""
 
 CLOCK = _profile(1, reliable=False)
-"""Both ends of `/clock`."""
+"""Reader of `/clock`."""
+
+CLOCK_WRITER = _profile(1)
+"""Writer of `/clock`."""
