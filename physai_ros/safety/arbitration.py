@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from physai_ros.robot.action import Intervention, RobotAction
-from physai_ros.safety.command import CommandSource
+from physai_ros.robot.command import CommandSource
 
 
 class Choice(NamedTuple):

@@ -29,11 +29,13 @@ class Projection(NamedTuple):
 class SafetyFilter:
     """Projects a target on what one control cycle may do from a set-point.
 
-    Joint limits make a box: velocity, acceleration, jerk, and the speed from which a jerk-limited stop still ends inside
-    the position limits. The workspace adds half-spaces in control-barrier form (Ames et al., "Control barrier
+    Joint limits make a box: velocity, acceleration, jerk, and the speed from which a jerk-limited stop still ends
+    inside the position limits. The workspace adds half-spaces in control-barrier form (Ames et al., "Control barrier
     functions: theory and applications", 2019), the tool's speed a half-space against its direction; both are linearised
     at the set-point and solved as a quadratic program by daqp (Arnstrom et al., "A dual active-set solver for embedded
-    quadratic programming using recursive LDL' updates", 2022) only where the box alone breaks them.
+    quadratic programming using recursive LDL' updates", 2022) only where the box alone breaks them. The tool's speed
+    knows of this cycle only: where joints that cancelled each other can no longer do so, it passes its limit by up to
+    a tenth until they have braked.
     """
 
     def __init__(self, limits: SafetyLimits, kinematics: Kinematics, control_period: float) -> None:

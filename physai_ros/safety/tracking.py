@@ -17,7 +17,7 @@ class ReferenceTracker:
     largest speed from which discrete braking still ends on it (time-optimal control of a double integrator in discrete
     time: Gao, "On discrete time optimal control: a closed-form solution", 2004), with one ratio for all joints, so that
     the tool stays on the line between set-point and reference. A steady reference of speed v is then followed v / 2a
-    seconds late, where a is the acceleration limit of the joint that needs it most, and where it stops, so does the arm.
+    seconds late, where a is the acceleration limit of the joint that needs it most, and the arm stops where it stops.
     Catching up instead would run past every stop by v^2 / 2a: four centimetres at the speeds of a learned policy.
     """
 

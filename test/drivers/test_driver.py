@@ -18,15 +18,19 @@ class IdealArm:
 
     @property
     def capabilities(self) -> DriverCapabilities:
+        """What it can do."""
         return DriverCapabilities((CommandKind.JOINT_POSITIONS,), self._spec.control_rate, self._spec.command_timeout)
 
     def connect(self) -> None:
+        """Open."""
         self._mode = DriverMode.STOPPED
 
     def activate(self, kind: CommandKind) -> None:
+        """Get ready."""
         self._mode = DriverMode.ACTIVE
 
     def read(self) -> DriverState:
+        """Measure."""
         self._sequence += 1
         rest = np.zeros(len(self._positions))
         return DriverState(
@@ -34,19 +38,23 @@ class IdealArm:
         )
 
     def command(self, kind: CommandKind, vector: np.ndarray, gripper_command: float, valid_for: float) -> bool:
+        """Go there at once."""
         if self._mode != DriverMode.ACTIVE or vector.shape != self._positions.shape or not np.isfinite(vector).all():
             return False
         self._positions = np.clip(vector, self._spec.position_lower, self._spec.position_upper)
         return True
 
     def halt(self, timeout: float) -> bool:
+        """Stop."""
         self._mode = DriverMode.STOPPED
         return True
 
     def recover(self) -> bool:
+        """Clear faults."""
         return True
 
     def close(self) -> None:
+        """Let go."""
         self.halt(0.0)
 
 

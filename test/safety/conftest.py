@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from physai_ros.robot.action import Intervention, RobotAction
+from physai_ros.robot.command import SafeCommand
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverState
-from physai_ros.safety.command import SafeCommand
 from physai_ros.safety.driver_guard import DriverGuard
 from physai_ros.safety.limits import SafetyLimits
 from physai_ros.safety.supervisor import SafetySupervisor
@@ -34,9 +34,11 @@ class Loop:
 
     @property
     def now(self) -> float:
+        """Simulated time [s]."""
         return self.sequence * self.spec.control_period
 
     def state(self, **changes: object) -> DriverState:
+        """State that the driver measures now."""
         positions, gripper = self.guard.setpoint(self.now)
         fields = {
             "stamp": self.now,
@@ -56,6 +58,7 @@ class Loop:
         return DriverState(**{**fields, **changes})
 
     def action(self, reference: np.ndarray, **changes: object) -> RobotAction:
+        """Proposal for the present state."""
         fields = {
             "stamp": self.now,
             "sequence": self.sequence,
@@ -67,6 +70,7 @@ class Loop:
         return RobotAction(**{**fields, **changes})
 
     def intervention(self, reference: np.ndarray, enable: bool = True, lease: float = 0.2) -> Intervention:
+        """Operator's action for the present state."""
         return Intervention(self.now, enable, lease, "test", self.action(reference))
 
     def cycle(
@@ -88,11 +92,13 @@ class Loop:
         return command
 
     def start(self) -> Loop:
+        """Resume, ready to move."""
         done, message = self.supervisor.resume()
         assert done, message
         return self
 
     def path(self) -> np.ndarray:
+        """Commanded positions (cycles, n_joints)."""
         return np.array([command.positions for command in self.commands])
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from physai_ros.robot.command import CommandSource, SafeCommand, StopTrajectory
 from physai_ros.robot.state import DriverMode
-from physai_ros.safety.command import CommandSource, SafeCommand, StopTrajectory
 from physai_ros.safety.driver_guard import DriverGuard
 
 PERIOD = 0.01
@@ -19,7 +19,7 @@ def guard(spec):
     return guard
 
 
-def command(spec, token, sequence=1, positions=None, stop=None, **changes):
+def command(spec, token, sequence=1, positions=None, stop=None, **changes: object):
     positions = spec.home_positions + 0.001 if positions is None else positions
     stop = positions + np.array([[0.0008], [0.001], [0.001]]) if stop is None else stop
     fields = {
@@ -200,7 +200,7 @@ def test_joints_are_taken_by_name(guard, spec):
 
 
 def test_the_supervisors_commands_survive_a_frozen_monitor(loop):
-    """The monitor freezes for three cycles while the arm moves: the guard bridges along the stop, the monitor rejoins."""
+    """The guard bridges three cycles along the stop, then the monitor rejoins without a jump."""
     reference = loop.spec.home_positions
     for cycle in range(40):
         reference = reference + 0.006

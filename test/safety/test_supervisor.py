@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from physai_ros.robot.command import CommandSource
 from physai_ros.robot.state import DriverFault, DriverMode
-from physai_ros.safety.command import CommandSource
 from physai_ros.safety.limits import SafetyConfigurationError
 from physai_ros.safety.state_machine import SafetyState
 
