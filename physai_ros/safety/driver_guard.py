@@ -36,7 +36,9 @@ class DriverGuard:
         """Put the set-point at `positions` (n_joints,) [rad], at rest; no command is in force. Mode and claim stay."""
         positions = np.array(positions, dtype=float)
         if positions.shape != self._spec.home_positions.shape or not np.isfinite(positions).all():
-            raise ValueError(f"set-point is {positions.tolist()}; expected {len(self._spec.joint_names)} finite numbers")
+            raise ValueError(
+                f"set-point is {positions.tolist()}; expected {len(self._spec.joint_names)} finite numbers"
+            )
         self._set = positions
         self._command: SafeCommand | None = None
         self._stop = StopTrajectory(self._period, positions[np.newaxis])

@@ -72,7 +72,9 @@ class SafetySupervisor:
         self._monitor.reset()
         observed = self._monitor.observe(driver_state)
         if observed.positions is None:
-            raise SafetyConfigurationError("the driver's state is invalid (sizes, NaN); correct the driver, then activate")
+            raise SafetyConfigurationError(
+                "the driver's state is invalid (sizes, NaN); correct the driver, then activate"
+            )
         self._forget(SetPoint.at_rest(observed.commanded))
         self._gripper = float(np.clip(np.nan_to_num(driver_state.gripper_command, nan=1.0), -1.0, 1.0))
         self._machine.activate("not_resumed")
@@ -133,7 +135,9 @@ class SafetySupervisor:
             SafetyConfigurationError: the supervisor is not active.
         """
         if self._machine.state == SafetyState.INACTIVE:
-            raise SafetyConfigurationError("the safety supervisor is not active; call activate with a driver state first")
+            raise SafetyConfigurationError(
+                "the safety supervisor is not active; call activate with a driver state first"
+            )
         sequence = driver_state.sequence
         if self._last is not None and sequence == self._last_sequence:
             return self._last
@@ -273,7 +277,12 @@ class SafetySupervisor:
         self._tracker.reset()
 
     def _command(
-        self, state: DriverState, choice: Choice, reference: np.ndarray | None, permitted: bool, reasons: tuple[str, ...]
+        self,
+        state: DriverState,
+        choice: Choice,
+        reference: np.ndarray | None,
+        permitted: bool,
+        reasons: tuple[str, ...],
     ) -> SafeCommand:
         at_rest = not self._set.velocities.any()
         if permitted:
