@@ -132,7 +132,11 @@ def build_interfaces(venv: Path, jobs: int, log: Path) -> None:
     configure = [cmake, "-S", str(ROOT), "-B", str(build), "-G", "Ninja", f"-DCMAKE_INSTALL_PREFIX={venv}"]
     configure += [f"-DCMAKE_MAKE_PROGRAM={venv}/bin/ninja", f"-DPython3_EXECUTABLE={venv}/bin/python"]
     configure += ["-DPHYSAI_ROS_SOURCE_TREE=ON"]
-    for command in (configure, [cmake, "--build", str(build), "--parallel", str(jobs)], [cmake, "--install", str(build)]):
+    for command in (
+        configure,
+        [cmake, "--build", str(build), "--parallel", str(jobs)],
+        [cmake, "--install", str(build)],
+    ):
         if run(command, log, {"PATH": f"{venv}/bin{os.pathsep}{os.environ.get('PATH', os.defpath)}"}):
             raise SetUpError(f"CMake failed. Last lines of {log}: {tail(log)}")
     (packages / "physai_ros_source_tree.pth").write_text(f"import sys; sys.path.insert(0, {str(ROOT)!r})\n")

@@ -1,15 +1,59 @@
-"""The `physai` command: one file a sub-command, registered here, imported only when it runs."""
+"""The `physai` command: one file a sub-command in this folder, registered here.
 
-import importlib
-from typing import Any
+A command's file imports nothing heavier than typer at its top, and what it works with inside its function, so that
+`physai --help` is quick.
+"""
 
-import click
+import os
+import sys
+from typing import Annotated, Any
+
 import typer
 
 from physai_ros import __version__
+from physai_ros.cli.up import up
 from physai_ros.deployment.environment import prepare_process
 
-# Sub-command → (module, name of the typer app or function in it, one line for `physai --help`).
-COMMANDS: dict[str, tuple[str, str, str]] = {
-    "up": ("physai_ros.cli.up", "up", "Start the nodes of a graph and keep them."),
-}
+EXPECTED = (LookupError, OSError, RuntimeError, ValueError)
+"""Errors whose message says what to do; anything else is a fault of ours and shows where it arose."""
+
+
+class Application(typer.Typer):
+    """A typer application that fails with one clear line."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 typer's own signature
+        """Run the command line; exit with 1 and one line on standard error if it fails."""
+        prepare_process()
+        try:
+            return super().__call__(*args, **kwargs)
+        except EXPECTED as error:
+            if os.environ.get("PHYSAI_TRACEBACK"):
+                raise
+            text = error.args[0] if isinstance(error, KeyError) and error.args else error
+            print(f"physai: {' '.join(str(text).split())}", file=sys.stderr)
+            sys.exit(1)
+
+
+app = Application(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="On-robot learning for manipulator arms. A failure is one line; PHYSAI_TRACEBACK=1 shows where it arose.",
+)
+
+
+@app.callback(invoke_without_command=True)
+def physai(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    """Answer what concerns no single command."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+app.command()(up)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,1 +1,1 @@
-"""Scenario significance: which episode to run next."""
+"""Which scenario to run next."""

@@ -39,3 +39,32 @@ def foreign_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """
     hidden = (WHEEL_GUARD, "LD_LIBRARY_PATH", "AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "PYTHONPATH", "VIRTUAL_ENV")
     return {name: value for name, value in environment.items() if name not in hidden}
+
+
+def graph_environment(
+    environment: Mapping[str, str], *, domain: int, simulated: bool, profile: Path | None
+) -> dict[str, str]:
+    """Return `environment` with what every process of a graph gets.
+
+    Args:
+        environment: what to start from.
+        domain: the DDS domain, 0 to 232.
+        simulated: whether traffic stays on this machine unless the user chose otherwise.
+        profile: Fast DDS profiles to use unless the user chose others; None: Fast DDS's own defaults.
+    """
+    result = dict(environment)
+    result["ROS_DOMAIN_ID"] = str(domain)
+    # One thread for each numerical library: on few cores, idle threads that spin cost the control loop its deadlines.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        result.setdefault(name, "1")
+    # A log is read while the graph runs, so lines leave the process when they are written.
+    result.setdefault("PYTHONUNBUFFERED", "1")
+    result.setdefault("RCUTILS_LOGGING_BUFFERED_STREAM", "0")
+    path = ament_prefix_path(result)
+    if path:
+        result["AMENT_PREFIX_PATH"] = path
+    if simulated:
+        result.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    if profile is not None:
+        result.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(profile))
+    return result

@@ -8,7 +8,7 @@ from physai_ros.experience.cdr_columns import CdrColumns
 from physai_ros.experience.episode import Episode, EpisodeContext, EpisodeOutcome, Phase, Purpose
 from physai_ros.experience.messages import TOPIC_TYPES, deserialize, seconds_of
 from physai_ros.experience.recording import RawRecording
-from physai_ros.safety.command import CommandSource
+from physai_ros.robot.command import CommandSource
 
 STATE_COLUMNS = {
     "joint_positions": "joint_positions",
@@ -22,7 +22,8 @@ STATE_COLUMNS = {
 }
 _JOINT_COLUMNS = ("joint_positions", "joint_velocities", "joint_torques", "commanded_positions")
 STATE_SCALARS = ("gripper_width", "gripper_force", "gripper_command")
-WXYZ = [3, 0, 1, 2]  # of an xyzw quaternion
+_WXYZ = [3, 0, 1, 2]  # of an xyzw quaternion
+_WIDTHS = {"ee_position": 3, "ee_velocity": 6, "wrench": 6}
 
 
 def episode_of(recording: RawRecording) -> Episode:
@@ -128,12 +129,11 @@ def _state_series(
     joint_names = names[rows[0]] if len(rows) else ()
     series = {"stamp": _stamps(states)[rows], "sequence": states.number("sequence", "i8")[rows]}
     for column, path in STATE_COLUMNS.items():
-        series[column] = states.numbers(path)[rows]
+        series[column] = states.numbers(path)[rows] if len(rows) else np.zeros((0, _WIDTHS.get(column, 0)))
     for column in _JOINT_COLUMNS:
         series[column] = _by_name(series[column], [names[i] for i in rows], joint_names)
-    series["ee_orientation"] = states.numbers("ee_pose.orientation")[rows]
-    if len(rows):
-        series["ee_orientation"] = series["ee_orientation"][:, WXYZ]
+    orientation = states.numbers("ee_pose.orientation")[rows] if len(rows) else np.zeros((0, 4))
+    series["ee_orientation"] = orientation[:, _WXYZ]
     for column in STATE_SCALARS:
         series[column] = states.number(column)[rows]
     objects = states.strings("object_names")
@@ -211,8 +211,11 @@ def _match(
     samples: np.ndarray,
     when: np.ndarray,
 ) -> np.ndarray:
-    """Row of the action behind each sample (n,), -1 for none: the one that the command says it answers, else the one
-    made for this very state. A writer that restarted counts anew; then the newest that came before the command."""
+    """Row of the action behind each sample (n,), -1 for none.
+
+    That is the action that the command says it answers, else the one made for this very state. A writer that restarted
+    counts anew; then it is the newest that came before the command.
+    """
     by_sequence: dict[int, list[int]] = {}
     for row, sequence in enumerate(sequences.tolist()):
         by_sequence.setdefault(sequence, []).append(row)

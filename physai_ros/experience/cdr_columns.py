@@ -41,8 +41,11 @@ class CdrError(ValueError):
 
 @dataclass
 class Layout:
-    """Where everything lies in messages of one shape: `numbers` (path, dtype, offset, count), `strings` (path, offset,
-    length without the closing zero), `lengths` offsets of the length words that fix the shape."""
+    """Where everything lies in messages of one shape.
+
+    `numbers` holds (path, dtype, offset, count), `strings` (path, offset, length without the closing zero), `lengths`
+    the offsets of the length words that fix the shape.
+    """
 
     numbers: list[tuple[str, str, int, int]] = field(default_factory=list)
     strings: list[tuple[str, int, int]] = field(default_factory=list)
@@ -62,8 +65,6 @@ def layout_of(type_name: str, message: bytes) -> Layout:
         walk.message(type_name, "")
     except struct.error as error:
         raise CdrError(f"{type_name}: {len(message)} bytes end within the message") from error
-    if walk.position > len(message):
-        raise CdrError(f"{type_name}: {len(message)} bytes, but the message needs {walk.position}")
     return walk.layout
 
 
@@ -209,7 +210,7 @@ class _Walk:
     def _advance(self, size: int) -> None:
         self.position += size
         if self.position > len(self.data):
-            raise CdrError(f"the message ends at byte {len(self.data)}, but a field reaches to byte {self.position}")
+            raise struct.error("a field reaches beyond the end")
 
 
 def _under(name: str, path: str) -> bool:

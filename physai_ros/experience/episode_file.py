@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from rosbags.serde import SerdeError
@@ -28,8 +27,8 @@ def read_episode(path: Path) -> Episode:
         raise RecordingError(f"{path} holds no episode of physai_ros: {error}") from error
 
 
-def write_episode(path: Path, episode: Episode, metrics: Mapping[str, float] | None = None) -> Path:
-    """Write an episode as a finished, durable file and return its path; `metrics` go into its summary.
+def write_episode(path: Path, episode: Episode, summary: EpisodeSummary | None = None) -> Path:
+    """Write an episode as a finished, durable file and return its path; `summary` where more is known than itself.
 
     Raises:
         RecordingError: the file exists or cannot be written.
@@ -38,7 +37,7 @@ def write_episode(path: Path, episode: Episode, metrics: Mapping[str, float] | N
     try:
         for topic, log_time, data in messages_of(episode):
             recorder.append(topic, TOPIC_TYPES[topic], log_time, data)
-        return recorder.finish(EpisodeSummary.of(episode, metrics).to_dict())
+        return recorder.finish((summary or EpisodeSummary.of(episode)).to_dict())
     except BaseException:
         # Written in one go from memory, so what is there so far is no experience that could be lost.
         recorder.close()

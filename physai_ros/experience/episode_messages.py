@@ -10,7 +10,7 @@ from physai_ros.experience.alignment import STATE_COLUMNS, STATE_SCALARS
 from physai_ros.experience.cdr_columns import encode_columns
 from physai_ros.experience.episode import Episode, EpisodeContext, EpisodeOutcome, Phase
 from physai_ros.experience.messages import NANOSECONDS, TOPIC_TYPES, message_class, serialize, time_of
-from physai_ros.safety.command import CommandSource
+from physai_ros.robot.command import CommandSource
 
 OPERATOR_LEASE = 0.2
 _XYZW = [1, 2, 3, 0]  # of a wxyz quaternion

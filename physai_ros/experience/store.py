@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +74,14 @@ class EpisodeStore:
     def __len__(self) -> int:
         return len(self.ids())
 
-    def write(self, episode: Episode, metrics: Mapping[str, float] | None = None) -> Path:
-        """Write an episode; it is durable when this returns its path.
+    def write(self, episode: Episode, summary: EpisodeSummary | None = None) -> Path:
+        """Write an episode, with a summary where one was made; it is durable when this returns its path.
 
         Raises:
             StoreError: it exists already, or the disk does not take it.
         """
         try:
-            return write_episode(self.path(episode.context.episode_id), episode, metrics)
+            return write_episode(self.path(episode.context.episode_id), episode, summary)
         except RecordingError as error:
             raise StoreError(str(error)) from error
 

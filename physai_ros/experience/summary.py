@@ -11,7 +11,11 @@ from physai_ros.experience.episode import Episode, EpisodeContext, EpisodeOutcom
 
 @dataclass(frozen=True)
 class EpisodeSummary:
-    """Context, outcome and figures of one episode; `duration` in [s], `metrics` as the feedback room names them."""
+    """Context, outcome and figures of one episode.
+
+    `duration` is in [s]; `metrics`, `failure_mode` and its `confidence` are the feedback room's, empty where nobody
+    judged the episode.
+    """
 
     context: EpisodeContext
     outcome: EpisodeOutcome
@@ -20,10 +24,18 @@ class EpisodeSummary:
     duration: float = 0.0
     complete: bool = True
     metrics: dict[str, float] = field(default_factory=dict)
+    failure_mode: str = ""
+    confidence: float = 0.0
 
     @classmethod
-    def of(cls, episode: Episode, metrics: Mapping[str, float] | None = None) -> EpisodeSummary:
-        """Summary of an episode, with metrics where they are known."""
+    def of(
+        cls,
+        episode: Episode,
+        metrics: Mapping[str, float] | None = None,
+        failure_mode: str = "",
+        confidence: float = 0.0,
+    ) -> EpisodeSummary:
+        """Summary of an episode, with metrics and failure mode where somebody judged it."""
         return cls(
             context=episode.context,
             outcome=episode.outcome,
@@ -32,6 +44,8 @@ class EpisodeSummary:
             duration=episode.duration,
             complete=episode.complete,
             metrics=dict(metrics or {}),
+            failure_mode=failure_mode,
+            confidence=confidence,
         )
 
     def to_dict(self) -> dict[str, Any]:

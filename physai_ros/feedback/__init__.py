@@ -1,1 +1,1 @@
-"""What an episode taught: metrics, failure modes, learning health."""
+"""What an episode was worth: contact, smoothness, failure modes with evidence, statistics, learning health."""

@@ -187,21 +187,21 @@ def _read_joints(urdf_path: Path, gripper_joints: set[str]) -> list[tuple[str, f
         root = ElementTree.parse(urdf_path).getroot()
     except ElementTree.ParseError as error:
         raise RobotSpecError(f"{urdf_path} is not valid XML: {error}") from error
-    joints, found = [], set()
+    found = {joint.get("name", "") for joint in root.findall("joint")}
+    missing = sorted(gripper_joints - found)
+    if missing:
+        raise RobotSpecError(
+            f"{urdf_path}: the gripper joint '{missing[0]}' does not exist; joints are: {', '.join(sorted(found))}"
+        )
+    joints = []
     for joint in root.findall("joint"):
         name = joint.get("name", "")
-        found.add(name)
         kind = joint.get("type")
         if kind == "fixed" or name in gripper_joints:
             continue
         if kind not in {"revolute", "continuous"}:
             raise RobotSpecError(f"{urdf_path}: joint '{name}' is {kind}; an arm's joints must be revolute")
         joints.append((name, *_read_limit(joint, name, urdf_path)))
-    missing = sorted(gripper_joints - found)
-    if missing:
-        raise RobotSpecError(
-            f"{urdf_path}: the gripper joint '{missing[0]}' does not exist; joints are: {', '.join(sorted(found))}"
-        )
     if not joints:
         raise RobotSpecError(f"{urdf_path} has no movable joints")
     return joints

@@ -1,4 +1,4 @@
-"""Following a reference that may step: close behind it, never past where it rests."""
+"""Following a reference that may step: exactly where that is possible, else close behind it and never past it."""
 
 from __future__ import annotations
 
@@ -7,56 +7,64 @@ import numpy as np
 from physai_ros.safety.limits import SafetyLimits
 from physai_ros.safety.set_point import SetPoint
 
+_COASTING = 2  # cycles that a late reference is carried on
+
 
 class ReferenceTracker:
     """Turns references into targets that an acceleration-limited set-point can follow without swinging about them.
 
-    The reference's own velocity is fed forward, so that one which moves within the limits is met exactly, without lag.
-    What is left of a step is made up at the largest relative speed from which discrete braking still ends on the
-    reference (time-optimal control of a double integrator in discrete time: Gao, "On discrete time optimal control: a
-    closed-form solution", 2004). Only a moving reference that stops faster than the arm can is run past, by at most
-    v^2 / 2a.
+    A reference whose motion the joints can follow is met exactly, cycle by cycle. One that steps is followed at the
+    largest speed from which discrete braking still ends on it (time-optimal control of a double integrator in discrete
+    time: Gao, "On discrete time optimal control: a closed-form solution", 2004), with one ratio for all joints, so that
+    the tool stays on the line between set-point and reference. A steady reference of speed v is then followed v / 2a
+    seconds late, where a is the acceleration limit of the joint that needs it most, and where it stops, so does the arm.
+    Catching up instead would run past every stop by v^2 / 2a: four centimetres at the speeds of a learned policy.
     """
 
     def __init__(self, limits: SafetyLimits, control_period: float) -> None:
         self._period = control_period
         self._unit = limits.acceleration * control_period**2  # [rad] what one cycle of braking takes off a step
-        self._step = limits.velocity * control_period * 1.5
+        self._longest = limits.velocity * control_period * 1.5
         self.reset()
 
     def reset(self) -> None:
         """Forget the references before."""
         self._reference: np.ndarray | None = None
-        self._velocity: np.ndarray | float = 0.0
-        self._cycle = 0
-        self._repeats = 0
+        self._followed: np.ndarray | None = None
+        self._step: np.ndarray | float = 0.0
+        self._cycle = self._repeats = 0
 
     def target(self, reference: np.ndarray, cycle: int, set_point: SetPoint) -> np.ndarray:
         """Next target (n_joints,) [rad] towards `reference`, which was made for control cycle `cycle`.
 
-        A reference that is repeated because the next one is late is coasted on for two cycles, then stands.
+        A reference that is repeated because the next one is late is carried on for two cycles, then stands.
         """
+        reference = self._carry_on(reference, cycle)
+        followed, self._followed = self._followed, reference
+        lag = reference - set_point.positions
+        if (
+            followed is not None
+            and (np.abs(followed - set_point.positions) <= self._unit).all()
+            and (np.abs(lag - set_point.velocities * self._period) <= self._unit * (1 + 1e-9)).all()
+        ):
+            return reference
+        distance = np.abs(lag)
+        cycles = np.ceil(0.5 * (np.sqrt(1.0 + 8.0 * distance / self._unit) - 1.0) - 1e-9)
+        cycles = np.maximum(cycles, 1.0)
+        braking = distance / cycles + self._unit * (cycles - 1.0) / 2.0
+        ratio = float((braking / np.maximum(distance, 1e-12)).min())
+        return reference if ratio >= 1.0 else set_point.positions + ratio * lag
+
+    def _carry_on(self, reference: np.ndarray, cycle: int) -> np.ndarray:
         last = self._reference
         if last is None:
-            self._velocity, self._repeats = 0.0, 0
-        elif cycle == self._cycle:
-            self._repeats += 1
-            if self._repeats > 2:
-                self._velocity = 0.0
+            self._step, self._repeats = 0.0, 0
+        elif cycle == self._cycle and np.array_equal(reference, last):
+            self._repeats = min(self._repeats + 1, _COASTING)
         else:
             elapsed, self._repeats = max(cycle - self._cycle, 1), 0
             step = (reference - last) / elapsed
-            # A reference that jumps has no velocity worth feeding forward.
-            jumped = elapsed > 10 or bool((np.abs(step) > self._step).any())
-            self._velocity = 0.0 if jumped else step / self._period
+            # A reference that jumps has no motion worth carrying on.
+            self._step = 0.0 if elapsed > 10 or (np.abs(step) > self._longest).any() else step
         self._reference, self._cycle = reference, cycle
-        moved = reference + self._velocity * (min(self._repeats, 2) * self._period)
-        feed = self._velocity * self._period
-        lag = moved - set_point.positions - feed
-        distance = np.abs(lag)
-        cycles = np.maximum(np.ceil(0.5 * (np.sqrt(1.0 + 8.0 * distance / self._unit) - 1.0) - 1e-9), 1.0)
-        catch_up = distance / cycles + self._unit * (cycles - 1.0) / 2.0
-        near = cycles == 1.0
-        if near.all():
-            return moved
-        return np.where(near, moved, set_point.positions + feed + np.sign(lag) * catch_up)
+        return reference + self._repeats * self._step if self._repeats else reference

@@ -13,7 +13,7 @@ from physai_ros.robot.rotation import quaternion_wxyz
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverMode, DriverState, ObjectStates, RobotState
 from physai_ros.simulation.camera import Camera
-from physai_ros.simulation.model import GOAL_MARK, GRIPPER_STIFFNESS, build_model
+from physai_ros.simulation.model import CONTACT_TIME, GOAL_MARK, GRIPPER_STIFFNESS, build_model
 from physai_ros.simulation.physics import PhysicsParameters
 from physai_ros.tasks.task import Scenario, Task
 
@@ -74,7 +74,9 @@ class SimulatedArm:
         model.body_mass[self._object_bodies] *= physics.object_mass_scale
         model.body_inertia[self._object_bodies] *= physics.object_mass_scale
         model.geom_friction[self._object_geoms, 0] = physics.object_friction
-        model.geom_solref[self._object_geoms, 1] = _damping_ratio(physics.restitution)
+        damping_ratio = _damping_ratio(physics.restitution)
+        # MuJoCo's stiffness goes with 1 / (time constant * damping ratio)^2; the product is kept.
+        model.geom_solref[self._object_geoms] = CONTACT_TIME / damping_ratio, damping_ratio
         model.dof_frictionloss[self._dofs] = physics.joint_friction
         model.dof_damping[self._dofs] *= physics.joint_damping
         model.actuator_gainprm[self._motors] *= physics.actuator_gain
@@ -293,7 +295,7 @@ class SimulatedArm:
         self._data.ctrl[self._gripper_motor] = self._gripper_width / len(self._fingers)
 
     def _external_forces(self) -> tuple[np.ndarray, np.ndarray]:
-        """What the world does to the hand: wrench (6,) in the tool frame, and the normal force (n_pads,) on each pad."""
+        """What the world does to the hand: wrench (6,) in the tool frame, normal force (n_pads,) on each pad."""
         data = self._data
         external = data.cfrc_ext[self._hand_bodies].sum(axis=0)
         force = external[3:]

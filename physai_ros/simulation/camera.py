@@ -24,6 +24,7 @@ class Camera:
             ) from error
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
             self._renderer.scene.flags[flag] = False
+        self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SKYBOX] = True
 
     def render(self, data: mujoco.MjData, camera: str) -> np.ndarray:
         """Picture (height, width, 3) uint8 RGB from a camera, by name."""

@@ -15,6 +15,7 @@ ARMATURE = 0.1  # [kg m^2] rotor inertia as the joint feels it
 FINGER_ARMATURE = 0.1  # [kg]
 GRIPPER_STIFFNESS = 8000.0  # [N/m]
 GRIPPER_DAMPING = 80.0  # [N s/m]
+CONTACT_TIME = 0.01  # [s] time constant of contacts
 GOAL_MARK = "goal mark"
 
 # What touches what: arm and objects touch the table and one another; the arm's links do not touch each other.
@@ -32,6 +33,11 @@ def build_model(spec: RobotSpec, objects: Sequence[ObjectSpec]) -> mujoco.MjMode
     except ValueError as error:
         raise RobotSpecError(f"{spec.urdf_path}: MuJoCo cannot read it: {error}") from error
     scene.compiler.fusestatic = False
+    # What is seen is what collides; the URDF's visual shapes double it. The flag itself would also discard the sky.
+    scene.compiler.discardvisual = False
+    for geom in list(scene.geoms):
+        if not (geom.contype or geom.conaffinity):
+            scene.delete(geom)
     _set_contacts(scene)
     _add_motors(scene, spec)
     _add_table(scene)
@@ -58,7 +64,7 @@ def _set_contacts(scene: mujoco.MjSpec) -> None:
         body.gravcomp = 1.0
         for geom in body.geoms:
             geom.contype, geom.conaffinity = _ARM, 0
-            geom.solref = [0.01, 1.0]
+            geom.solref = [CONTACT_TIME, 1.0]
 
 
 def _add_motors(scene: mujoco.MjSpec, spec: RobotSpec) -> None:
@@ -90,14 +96,14 @@ def _add_table(scene: mujoco.MjSpec) -> None:
         rgba=[0.72, 0.62, 0.50, 1.0],
         contype=_TABLE,
         conaffinity=_ARM | _OBJECT,
-        solref=[0.01, 1.0],
+        solref=[CONTACT_TIME, 1.0],
     )
     scene.worldbody.add_light(pos=[0.3, -0.6, 2.0], dir=[0.0, 0.3, -1.0], castshadow=False, diffuse=[0.5, 0.5, 0.5])
     scene.worldbody.add_light(
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
         dir=[-0.6, 0.5, -0.7],
         castshadow=False,
-        diffuse=[0.45, 0.45, 0.45],
+        diffuse=[0.4, 0.4, 0.4],
     )
     scene.add_texture(
         name="sky",
@@ -130,7 +136,7 @@ def _add_object(scene: mujoco.MjSpec, item: ObjectSpec) -> None:
         conaffinity=_ARM | _OBJECT,
         condim=4,
         priority=1,  # its friction and restitution decide, whatever it touches
-        solref=[0.01, 1.0],
+        solref=[CONTACT_TIME, 1.0],
     )
 
 

@@ -94,7 +94,7 @@ SHIFTED_ARM = PhysicsParameters(
     object_noise=0.002,
     force_noise=0.2,
 )
-"""A worn arm with a badly calibrated camera, which plays reality in the demo; the policy's demonstrations never saw it."""
+"""A worn arm with a badly calibrated camera, which plays reality in the demo; no demonstration saw it."""
 
 
 def shifted_arm(seed: int) -> PhysicsParameters:

@@ -9,14 +9,14 @@ from physai_ros.tasks.task import Task, TaskAction
 
 
 class ScriptedOperator:
-    """Takes over from a policy when it is stuck, lost something, or runs out of time; then drives with the task's expert.
+    """Takes over from a policy that is stuck, lost something or runs out of time; then drives with the task's expert.
 
     An operator sees the scene with their own eyes: give it states with true object poses. It does not know what the
-    policy means to do. What it notices, it must see for a while (`reaction_time`) before the hand is on the switch; once
-    it drives, it drives to the end of the episode. Patience and reaction differ from episode to episode.
+    policy means to do. What it notices, it must see for a while (`reaction_time`) before the hand is on the switch;
+    once it drives, it drives to the end of the episode. Patience and reaction differ from episode to episode.
 
     Attributes:
-        reason: why it took over: `stuck`, `setback`, `time`, or the task's own word for a mishap; empty while it watches.
+        reason: why it took over: `stuck`, `setback`, `time` or the task's word for a mishap; empty while it watches.
     """
 
     PROGRESS = 0.01  # [m] less than this nearer is no progress

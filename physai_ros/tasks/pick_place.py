@@ -238,7 +238,7 @@ class PickPlaceExpert(Expert):
     LEVEL, CLEARANCE = (
         0.010,
         0.005,
-    )  # [m] of the cube above the table: below the first it lets go, to the second it lowers
+    )  # [m] of the cube above the table, below which it lets go, and to which it lowers
     ABOVE, ASTRAY = 0.018, 0.025  # [m] cube to goal across: below the first it lowers, above the second it lifts again
 
     def __init__(self, task: PickPlace, carry_height: float) -> None:

@@ -38,8 +38,8 @@ class ObjectSpec:
 class Scenario:
     """A start state: `object_poses` name -> (7,) position [m] and quaternion wxyz in the base frame, `goal` (k,).
 
-    `parameters` are the numbers that the scenario was drawn from, in the order of `Task.scenario_bounds`; the curriculum
-    works on them.
+    `parameters` are the numbers that the scenario was drawn from, in the order of `Task.scenario_bounds`; the
+    curriculum works on them.
     """
 
     parameters: dict[str, float]

@@ -91,13 +91,13 @@ def assert_same(first: Episode, second: Episode) -> None:
         np.testing.assert_array_equal(column, second.series[name], err_msg=name)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_episode() -> Callable[..., Episode]:
     """`build_episode`."""
     return build_episode
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def same() -> Callable[[Episode, Episode], None]:
     """`assert_same`."""
     return assert_same

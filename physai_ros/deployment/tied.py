@@ -1,0 +1,33 @@
+"""Run one process of a graph, tied to its parent: when the parent dies, however it dies, so does the process.
+
+Called as a script with a JSON file {argv, environment, nice}; it becomes the program that the file names. It imports
+nothing of this package and no more than it needs, since every process of a graph starts through it.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(parent: int, number: int) -> None:
+    """Ask the kernel to send this process a signal when `parent` ends, and end now if it has ended already."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def main(path: str) -> None:
+    """Become the program that the JSON file at `path` describes."""
+    die_with_parent(os.getppid(), signal.SIGKILL)
+    with open(path) as file:
+        description = json.load(file)
+    os.nice(description["nice"])
+    os.execve(description["argv"][0], description["argv"], {**os.environ, **description["environment"]})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,172 @@
+"""One page about a run: `report.html`, which needs no network, and the pictures beside it."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jinja2
+
+from physai_ros.evaluation import report_figures as draw
+from physai_ros.evaluation.run_record import HeldOutEvaluation, RunRecord
+from physai_ros.evaluation.statistics import bootstrap_gain, clopper_pearson
+from physai_ros.evaluation.verdict import Comparison, compare
+from physai_ros.robot.share import share_path
+
+
+class _Picture(NamedTuple):
+    file: str
+    title: str
+    caption: str
+    draw: Callable[[RunRecord, Path], bool]
+
+
+_PICTURES = (
+    _Picture(
+        "before_after.png",
+        "Before, after, and what each part is worth",
+        "The same held-out scenarios for every bar. No training, promotion or choice of a checkpoint has seen them.",
+        draw.draw_arms,
+    ),
+    _Picture(
+        "success.png",
+        "Learning on the job",
+        f"Line and band: success without help in the last {draw.WINDOW} training episodes, Wilson interval. Ticks above "
+        "and below: single episodes. Diamonds: held-out scenarios, Clopper–Pearson interval.",
+        draw.draw_success,
+    ),
+    _Picture(
+        "gate.png",
+        "What was worth learning from",
+        "Left: share of each kind of sample in what was offered to the gate and in what received a gradient; kinds may "
+        "overlap. Right: the measured rate, counted, not derived from the target.",
+        draw.draw_gate,
+    ),
+    _Picture("safety.png", "Force and safety", "Every episode on the arm, in the order in which it was run.", draw.draw_safety),
+)
+
+
+def write_report(folder: Path, out: Path | None = None) -> Path:
+    """Path of the `report.html` drawn from `folder/run.json`; PNG files are put beside it.
+
+    Raises:
+        ValueError: the folder holds no run, or a picture that it names is missing.
+    """
+    run = RunRecord.read(folder)
+    out = folder if out is None else out
+    out.mkdir(parents=True, exist_ok=True)
+    pictures = [
+        {"title": p.title, "caption": p.caption, "data": _base64(out / p.file)}
+        for p in _PICTURES
+        if p.draw(run, out / p.file)
+    ]
+    strips = []
+    for i, strip in enumerate(run.strips):
+        path = out / f"frames_{i}.png"
+        if draw.draw_strip(strip, folder, path):
+            strips.append({"title": strip.title, "caption": strip.caption, "data": _base64(path)})
+    comparisons = _comparisons(run)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(share_path("config", "report", "report.html.j2").read_text())
+    path = out / "report.html"
+    path.write_text(
+        template.render(
+            title=f"{run.task or 'run'}: {run.instruction}" if run.instruction else run.task or "run",
+            lead=_lead(run),
+            answer=_answer(run),
+            tiles=_tiles(run),
+            pictures=pictures,
+            strips=strips,
+            comparisons=[_comparison_row(name, comparison) for name, comparison in comparisons],
+            changes=run.changes,
+            notes=run.notes,
+            figures=[(name, _number(value)) for name, value in run.figures.items()],
+            machine=list(run.machine.items()),
+        ),
+        encoding="utf-8",
+    )
+    return path
+
+
+def _lead(run: RunRecord) -> str:
+    parts = [f"physai {run.command}", run.robot, f"seed {run.seed}", run.version and f"version {run.version}", run.started]
+    return " · ".join(part for part in parts if part)
+
+
+def _first(run: RunRecord, role: str) -> HeldOutEvaluation | None:
+    return next((e for e in run.evaluations if e.role == role), None)
+
+
+def _answer(run: RunRecord) -> str:
+    before, after = _first(run, "before"), _first(run, "after")
+    if before is None or after is None or not before.successes or not after.successes:
+        return ""
+    rates = [sum(e.successes) / len(e.successes) for e in (before, after)]
+    text = f"Success on held-out scenarios went from {rates[0]:.0%} to {rates[1]:.0%}"
+    if before.seeds != after.seeds:
+        return f"{text}."
+    differences = [float(a) - float(b) for a, b in zip(after.successes, before.successes, strict=True)]
+    if len(set(after.group)) > 1:
+        interval, way = bootstrap_gain(differences, after.group), "bootstrap over training seeds and scenarios"
+    else:
+        comparison = compare(after.successes, before.successes)
+        interval, way = (comparison.gain_lower, comparison.gain_upper), "paired"
+    gain = 100 * (rates[1] - rates[0])
+    return f"{text}: {gain:+.0f} points, 95 % interval {100 * interval[0]:+.0f} to {100 * interval[1]:+.0f} ({way})."
+
+
+def _tiles(run: RunRecord) -> list[dict[str, str]]:
+    tiles = []
+    for role in ("before", "after"):
+        evaluation = _first(run, role)
+        if evaluation is not None and evaluation.successes:
+            successes, trials = sum(evaluation.successes), len(evaluation.successes)
+            lower, upper = clopper_pearson(successes, trials)
+            tiles.append({"value": f"{successes / trials:.0%}", "name": f"{role} ({lower:.0%} to {upper:.0%}, n = {trials})"})
+    if run.episodes:
+        last = run.episodes[-1]
+        tiles += [
+            {"value": str(len(run.episodes)), "name": "episodes on the arm"},
+            {"value": str(sum(e.interventions for e in run.episodes)), "name": "interventions"},
+            {"value": str(sum(e.safety_stops for e in run.episodes)), "name": "safety stops"},
+            {"value": f"{last.wall_time / 60:.1f} min", "name": "wall time to the last episode"},
+        ]
+    if run.activation:
+        rates = [a.rate for a in run.activation if math.isfinite(a.rate)]
+        if rates:
+            tiles.append({"value": f"{sum(rates) / len(rates):.1%}", "name": "mean activation rate"})
+    return tiles
+
+
+def _comparisons(run: RunRecord) -> list[tuple[str, Comparison]]:
+    """After against before and against every control arm that was run on the same scenarios."""
+    after = _first(run, "after")
+    if after is None:
+        return []
+    others = [e for e in run.evaluations if e.role in ("before", "control") and e.seeds == after.seeds]
+    return [(f"{after.label}, {other.label}", compare(after.successes, other.successes)) for other in others]
+
+
+def _comparison_row(name: str, comparison: Comparison) -> dict[str, str]:
+    return {
+        "name": name,
+        "pairs": str(comparison.counts.trials),
+        "won": str(comparison.counts.candidate_only),
+        "lost": str(comparison.counts.current_only),
+        "gain": f"{100 * comparison.gain:+.0f} points",
+        "interval": f"{100 * comparison.gain_lower:+.0f} to {100 * comparison.gain_upper:+.0f}",
+        "p": f"{comparison.p_value:.2g}",
+        "e": f"{comparison.e_value:.2g}",
+        "verdict": comparison.verdict.replace("_", " "),
+    }
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _base64(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode("ascii")

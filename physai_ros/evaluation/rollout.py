@@ -1,0 +1,182 @@
+"""One episode in one process: the objects that the nodes wrap, called in the order in which lock-step calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from physai_ros.evaluation.driving import DemonstrationNoise, ScriptedDriver
+from physai_ros.evaluation.episode_log import EpisodeLog
+from physai_ros.experience.episode import Episode, EpisodeContext, EpisodeOutcome, Phase, Purpose
+from physai_ros.fusion.state_fuser import StateFuser
+from physai_ros.policy.runtime import ActingPolicy, PolicyRuntime
+from physai_ros.robot.action import Intervention, RobotAction
+from physai_ros.robot.spec import RobotSpec
+from physai_ros.robot.state import DriverState, RobotState
+from physai_ros.safety.command import CommandSource, SafeCommand
+from physai_ros.safety.driver_guard import DriverGuard
+from physai_ros.safety.limits import SafetyLimits
+from physai_ros.safety.state_machine import SafetyState
+from physai_ros.safety.supervisor import SafetySupervisor
+from physai_ros.simulation.arm import SimulatedArm
+from physai_ros.simulation.physics import PhysicsParameters
+from physai_ros.tasks.task import Outcome, Scenario, Task
+
+GRACE = 1.0  # [s] beyond the task's time limit after which an episode without a verdict is ended
+
+
+class Rollout:
+    """The control cycle of the architecture page, without processes and messages between its steps.
+
+    An episode is a function of scenario, seed, purpose, physics and policy alone: nothing is carried over from the
+    episode before, so that results do not depend on which process ran what. Simulated time and sequence start at zero.
+
+    Raises:
+        SafetyConfigurationError: `limits` do not fit the arm.
+    """
+
+    def __init__(
+        self,
+        spec: RobotSpec,
+        task: Task,
+        *,
+        physics: PhysicsParameters | None = None,
+        policy: ActingPolicy | None = None,
+        limits: SafetyLimits | None = None,
+    ) -> None:
+        self.spec = spec
+        self.task = task
+        self.arm = SimulatedArm(spec, task, physics)
+        kinematics = self.arm.kinematics
+        self._physics = self.arm.physics
+        self._fuser = StateFuser(spec, kinematics, [item.name for item in task.objects])
+        self.runtime = PolicyRuntime(spec, kinematics, task.features, task.action_axes, task.action_scale, policy)
+        self._limits = limits or SafetyLimits.from_spec(spec)
+        self._supervisor = SafetySupervisor(spec, self._limits, kinematics)
+        self._guard = DriverGuard(spec)
+        self._driver = ScriptedDriver(kinematics, task)
+        self._token = self._guard.claim("rollout")
+
+    def run(
+        self,
+        scenario: Scenario,
+        seed: int,
+        purpose: Purpose = Purpose.EVALUATE,
+        *,
+        episode_id: str = "",
+        operator: bool = False,
+        noise: DemonstrationNoise | None = None,
+        physics: PhysicsParameters | None = None,
+        on_cycle: Callable[[RobotState, SafeCommand], None] | None = None,
+    ) -> Episode:
+        """The episode that starts in `scenario`, with the simulator's noise drawn from `seed`.
+
+        `Purpose.DEMONSTRATE` lets the task's expert drive, with `noise` on what it does; for other purposes the policy
+        drives, and with `operator` a scripted one may step in. `on_cycle` is called after every command.
+
+        Raises:
+            RuntimeError: there is no policy to drive.
+            ValueError: the scenario is not one of the task's.
+        """
+        demonstrate = purpose == Purpose.DEMONSTRATE
+        if not demonstrate and self.runtime.policy is None:
+            raise RuntimeError("no policy is loaded: give Rollout a policy, or run a demonstration")
+        state = self._start(scenario, seed, physics or self._physics)
+        start = state.sequence
+        self.runtime.start_episode(scenario.goal, episode_id, start)
+        driver = self._driver if operator or demonstrate else None
+        if driver is not None:
+            generator = np.random.default_rng([seed, 0x0B])
+            driver.start_episode(scenario.goal, episode_id, start, generator, demonstrate=demonstrate, noise=noise)
+        test, goal = self.task.test(), np.array(scenario.goal, dtype=float)
+        log = EpisodeLog()
+        outcome, end_reason = Outcome(), "timeout"
+        for cycle in range(int((self.task.time_limit + GRACE) * self.spec.control_rate)):
+            if cycle:
+                state = self._measure()
+            truth = self.arm.task_state()
+            outcome = test.update(truth, cycle * self.spec.control_period, goal)
+            fused = self._fuser.fuse(state, self.arm.object_states(), state.stamp)
+            proposal = None if demonstrate else self.runtime.act(fused)
+            intervention = None if driver is None else driver.drive(truth)
+            command = self._permit(state, proposal, intervention)
+            log.append(fused, proposal, intervention, command)
+            if on_cycle is not None:
+                on_cycle(fused, command)
+            if outcome.done:
+                end_reason = "outcome"
+                break
+            # A stop that is played under HOLD ends by itself; STOPPED waits for a person, who is not here.
+            if command.source == CommandSource.STOP and self._supervisor.status().state == SafetyState.STOPPED:
+                outcome, end_reason = _stopped(outcome), "safety"
+                break
+            self.arm.step(*self._guard.setpoint(state.stamp))
+        return Episode(
+            context=EpisodeContext(
+                episode_id=episode_id,
+                phase=Phase.ENDED,
+                purpose=purpose,
+                task=self.task.name,
+                instruction=self.task.instruction,
+                goal=scenario.goal,
+                scenario_json=scenario.to_json(),
+                seed=seed,
+                policy_version="" if demonstrate else self.runtime.policy.version,
+                robot=self.spec.name,
+                start_sequence=start,
+                end_reason=end_reason,
+                stamp=state.stamp,
+            ),
+            outcome=_episode_outcome(outcome, state.stamp),
+            joint_names=self.spec.joint_names,
+            object_names=tuple(item.name for item in self.task.objects),
+            series=log.series(),
+        )
+
+    def close(self) -> None:
+        """Release the arm's cameras."""
+        self.arm.close()
+
+    def _start(self, scenario: Scenario, seed: int, physics: PhysicsParameters) -> DriverState:
+        """First measurement after a reset, with safety and guard as freshly started and resumed."""
+        self.arm.sequence = -1  # every episode begins at time zero, whatever this process ran before
+        self.arm.reset(scenario, seed, physics)
+        self._fuser.reset()
+        self._guard.initialise(self.arm.driver_state().commanded_positions)
+        self._guard.resume()
+        state = self._measure()
+        self._supervisor.activate(state)
+        self._supervisor.set_force_budget(self._limits.force_budget)
+        self._supervisor.resume()
+        return state
+
+    def _measure(self) -> DriverState:
+        """What the driver reports: the arm's measurement and the guard's mode."""
+        state = self.arm.driver_state()
+        state.mode = self._guard.mode
+        state.command_sequence = self._guard.command_sequence
+        state.commands_refused = self._guard.commands_refused
+        state.lock_step = True
+        return state
+
+    def _permit(
+        self, state: DriverState, proposal: RobotAction | None, intervention: Intervention | None
+    ) -> SafeCommand:
+        """The command that answers a measurement, handed to the guard and made known to the policy."""
+        command = self._supervisor.decide(state, proposal, intervention, state.stamp)
+        command.token = self._token
+        self._guard.accept(command, state.stamp)
+        if command.source != CommandSource.POLICY:
+            self.runtime.interrupt()
+        return command
+
+
+def _stopped(outcome: Outcome) -> Outcome:
+    """The verdict on an episode that the safety monitor ended."""
+    return Outcome(True, False, 0.0, "safety_stop", outcome.stage, outcome.evidence)
+
+
+def _episode_outcome(outcome: Outcome, stamp: float) -> EpisodeOutcome:
+    mode = outcome.failure_mode if outcome.done else "timeout"
+    return EpisodeOutcome(outcome.success, outcome.reward, mode, outcome.stage, dict(outcome.evidence), stamp)

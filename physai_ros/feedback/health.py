@@ -1,0 +1,97 @@
+"""Learning health: not started, learning, stuck or broken, from what the episodes say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from scipy.stats import fisher_exact, mannwhitneyu
+
+from physai_ros.experience.episode import Purpose
+from physai_ros.feedback.collector import EpisodeFeedbackRecord, Share
+
+LEAST_EPISODES = 10
+WINDOW = 20
+SIGNIFICANT = 0.1  # one-sided; a hint for a person, no verdict on a policy
+BROKEN = 0.01
+MASTERED = 0.8  # lower bound of success from which there is little left to learn
+LOST_SHARE = 0.2
+
+
+class HealthState(str, Enum):
+    """State of the learning; values as in TrainingStatus.msg."""
+
+    NOT_STARTED = "not_started"
+    LEARNING = "learning"
+    STUCK = "stuck"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True)
+class LearningHealth:
+    """A state, the evidence for it in words, and what to try."""
+
+    state: HealthState
+    evidence: str
+    advice: str = ""
+
+
+def assess_health(records: Sequence[EpisodeFeedbackRecord], window: int = WINDOW) -> LearningHealth:
+    """Health of the learning, from feedback in the order of the episodes.
+
+    Training episodes alone count. A success is one without help: an episode that an operator saved is none. The last
+    `window` episodes are compared with the first as many, success by Fisher's exact test, time under an operator by that
+    of Mann and Whitney.
+    """
+    trained = [record for record in records if record.purpose == Purpose.TRAIN]
+    if len(trained) < LEAST_EPISODES:
+        return LearningHealth(
+            HealthState.NOT_STARTED, f"{len(trained)} training episodes, {LEAST_EPISODES} are needed", "let it work"
+        )
+    size = min(window, len(trained) // 2)
+    early, late = trained[:size], trained[-size:]
+    samples = sum(r.samples for r in late)
+    lost = sum(r.lost_samples for r in late)
+    if not samples or lost / (samples + lost) > LOST_SHARE:
+        return LearningHealth(
+            HealthState.BROKEN,
+            f"{lost} samples lost beside {samples} kept",
+            "look for an overloaded CPU or a dead node",
+        )
+    if sum(not r.complete for r in late) > size / 2:
+        return LearningHealth(
+            HealthState.BROKEN, "most recordings were cut off", "see why feedback_collector restarts, in its log"
+        )
+    return _trend(early, late)
+
+
+def _trend(early: list[EpisodeFeedbackRecord], late: list[EpisodeFeedbackRecord]) -> LearningHealth:
+    size = len(late)
+    before, after = (Share.of(sum(_unaided(r) for r in part), size) for part in (early, late))
+    table = [[after.count, size - after.count], [before.count, size - before.count]]
+    evidence = f"unaided success {before.count}/{size} then {after.count}/{size}"
+    if fisher_exact(table, "less").pvalue < BROKEN:
+        return LearningHealth(
+            HealthState.BROKEN,
+            f"{evidence}: it has got worse",
+            "roll the policy back; check cameras, joint order and the success test",
+        )
+    if after.lower >= MASTERED:
+        return LearningHealth(HealthState.LEARNING, f"{evidence}: there is little left to learn")
+    if fisher_exact(table, "greater").pvalue < SIGNIFICANT:
+        return LearningHealth(HealthState.LEARNING, evidence)
+    hours = [[r.intervention_seconds for r in part] for part in (late, early)]
+    if any(hours[1]) and mannwhitneyu(*hours, alternative="less").pvalue < SIGNIFICANT:
+        return LearningHealth(
+            HealthState.LEARNING, f"{evidence}; {sum(hours[1]):.0f} s under an operator then {sum(hours[0]):.0f} s"
+        )
+    if size < WINDOW // 2:
+        return LearningHealth(HealthState.NOT_STARTED, f"{evidence}: too few to tell", "let it work")
+    return LearningHealth(
+        HealthState.STUCK, f"{evidence}: no trend", "intervene more, or add demonstrations where it fails"
+    )
+
+
+def _unaided(record: EpisodeFeedbackRecord) -> bool:
+    return record.success and record.interventions == 0

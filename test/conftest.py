@@ -1,0 +1,57 @@
+"""For all tests: a DDS domain of their own on the loopback interface, and no skip without a reason."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+import yaml
+
+from physai_ros.deployment.environment import prepare_process
+
+SKIPS = Path(__file__).with_name("allowed_skips.yaml")
+
+# Before anything imports rclpy. Linux hands out ports above those of domain 101 to others.
+prepare_process()
+os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(10, 101))
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+_refused: list[str] = []
+
+
+def pytest_report_header() -> str:
+    """Say which domain this run has."""
+    return f"ROS_DOMAIN_ID {os.environ['ROS_DOMAIN_ID']}, loopback only"
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note a skipped test that is not allowed to be skipped."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _judge(report.nodeid)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """Note a skipped file that is not allowed to be skipped."""
+    if report.skipped:
+        _judge(report.nodeid)
+
+
+def _judge(test: str) -> None:
+    allowed = yaml.safe_load(SKIPS.read_text()) or {}
+    if not any(test.startswith(beginning) for beginning in allowed):
+        _refused.append(test)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run in which a test was skipped without a reason on the list."""
+    if _refused and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the tests that were skipped without a reason on the list."""
+    for test in _refused:
+        terminalreporter.write_line(f"SKIPPED WITHOUT A REASON in {SKIPS.name}: {test}", red=True)

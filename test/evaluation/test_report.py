@@ -1,0 +1,131 @@
+"""A report renders from a run's folder, needs no network, and says what is wrong with a folder that is none."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from physai_ros.evaluation.report import write_report
+from physai_ros.evaluation.run_record import (
+    ActivationSample,
+    EpisodeRow,
+    FrameStrip,
+    HeldOutEvaluation,
+    PolicyChange,
+    RunRecord,
+    SelectionShare,
+)
+from physai_ros.evaluation.scenario_sets import scenario_seeds
+
+
+def example_run(folder: Path) -> RunRecord:
+    """A made-up run with everything that a report can show."""
+    generator = np.random.default_rng(0)
+    seeds = scenario_seeds("held_out", 0, 100)
+    run = RunRecord(
+        version="0.1.0",
+        task="pick_place",
+        instruction="put the <cube> on the target",
+        robot="fr3_sim",
+        force_budget=40.0,
+        activation_target=0.06,
+        machine={"cores": 2, "python": "3.12"},
+        figures={"success_before": 0.27, "success_after": 0.94, "episodes": 80},
+        notes=["The arm's physics differ from those that the policy was warm-started on."],
+    )
+    for i in range(80):
+        skill = 0.25 + 0.7 * i / 80
+        helped = generator.random() > skill and generator.random() < 0.6
+        success = bool(helped or generator.random() < skill)
+        run.episodes.append(
+            EpisodeRow(
+                index=i,
+                episode_id=f"{i:06d}",
+                purpose="train",
+                success=success,
+                failure_mode="none" if success else str(generator.choice(["timeout", "drop", "collision", "unstable_grasp"])),
+                policy_version=f"{i // 10:06d}",
+                wall_time=9.0 * (i + 1),
+                arm_time=7.0 * (i + 1),
+                duration=7.0,
+                interventions=int(helped),
+                peak_force=float(generator.gamma(4.0, 4.0)),
+                safety_stops=int(i in (7, 30)),
+            )
+        )
+    for label, role, rate, after in (
+        ("before", "before", 0.27, 0),
+        ("after", "after", 0.94, 80),
+        ("trainer off", "control", 0.28, 80),
+        ("interventions off", "control", 0.2, 80),
+        ("uniform sampling", "control", 0.9, 80),
+    ):
+        successes = tuple(bool(x) for x in generator.random(100) < rate)
+        run.evaluations.append(HeldOutEvaluation(label, role, "000001", seeds, successes, after, 9.0 * after))
+    run.changes = [PolicyChange(f"{i:06d}", "better", 10 * i, 90.0 * i, "17 of 20 against 12 of 20") for i in range(1, 8)]
+    run.activation = [ActivationSample(t, t * 10, 0.06 + 0.02 * float(np.sin(t / 50)) + 0.1 * 0.99**t) for t in range(0, 720, 5)]
+    run.selection = [
+        SelectionShare("demonstrations", 0.3, 0.12),
+        SelectionShare("corrections", 0.08, 0.31),
+        SelectionShare("contact", 0.2, 0.33),
+        SelectionShare("failures", 0.12, 0.2),
+        SelectionShare("idle", 0.3, 0.04),
+    ]
+    (folder / "frames").mkdir(parents=True)
+    for name in ("before", "after"):
+        files = []
+        for k in range(6):
+            image = np.full((120, 160, 3), 0.85)
+            image[90:, :] = 0.6
+            image[70:90, 20 + 20 * k : 40 + 20 * k] = (0.1, 0.4, 0.7)
+            files.append(f"frames/{name}_{k}.png")
+            matplotlib.image.imsave(folder / files[-1], image)
+        title = "A failure before" if name == "before" else "A success after"
+        run.strips.append(FrameStrip(title, "same scenario", tuple(files), tuple(1.5 * k for k in range(6))))
+    run.write(folder)
+    return run
+
+
+def test_a_record_reads_as_it_was_written(tmp_path: Path) -> None:
+    run = example_run(tmp_path)
+    assert RunRecord.read(tmp_path) == run
+
+
+def test_a_report_holds_every_picture_and_loads_nothing(tmp_path: Path) -> None:
+    example_run(tmp_path)
+    path = write_report(tmp_path)
+    page = path.read_text()
+    for name in ("before_after.png", "success.png", "gate.png", "safety.png", "frames_0.png", "frames_1.png"):
+        data = (tmp_path / name).read_bytes()
+        assert data.startswith(b"\x89PNG")
+        assert base64.b64encode(data).decode() in page
+        assert matplotlib.image.imread(tmp_path / name).std() > 0.01
+    assert not re.search(r"https?://|<script|@import", page)
+    assert "&lt;cube&gt;" in page
+    assert "<cube>" not in page
+    assert "95 % interval" in page
+
+
+def test_a_run_that_was_cut_short_still_has_a_report(tmp_path: Path) -> None:
+    RunRecord(task="reach").write(tmp_path)
+    assert write_report(tmp_path).stat().st_size > 1000
+
+
+def test_a_folder_without_a_run_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no run.json"):
+        write_report(tmp_path)
+    (tmp_path / "run.json").write_text(json.dumps({"schema": 99}))
+    with pytest.raises(ValueError, match="has schema 99; this version reads 1"):
+        write_report(tmp_path)
+    (tmp_path / "run.json").write_text(json.dumps({"schema": 1, "colour": 3}))
+    with pytest.raises(ValueError, match="colour"):
+        write_report(tmp_path)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(ValueError, match="is not JSON"):
+        write_report(tmp_path)

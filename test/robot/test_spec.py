@@ -1,0 +1,116 @@
+"""A robot's description: what it reads, and what it says to bad input."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+
+from physai_ros.robot.share import share_path
+from physai_ros.robot.spec import RobotSpec, RobotSpecError
+
+
+@pytest.fixture
+def robot(tmp_path):
+    """A copy of the FR3's configuration and URDF that a test may spoil; call it to load it."""
+    shutil.copy(share_path("models", "fr3.urdf"), tmp_path / "arm.urdf")
+    config = yaml.safe_load(share_path("config", "robots", "fr3_sim.yaml").read_text())
+    config["urdf"] = "arm.urdf"
+
+    class Robot:
+        urdf = tmp_path / "arm.urdf"
+        values = config
+
+        def load(self) -> RobotSpec:
+            path = tmp_path / "arm.yaml"
+            path.write_text(yaml.safe_dump(self.values))
+            return RobotSpec.load(path)
+
+    return Robot()
+
+
+def error_line(robot) -> str:
+    with pytest.raises(RobotSpecError) as caught:
+        robot.load()
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_reads_the_arm():
+    spec = RobotSpec.load("fr3_sim")
+    assert len(spec.joint_names) == 7
+    assert (spec.position_lower < spec.home_positions).all() and (spec.home_positions < spec.position_upper).all()
+    assert spec.control_period == pytest.approx(0.01)
+    assert spec.effort_limits[0] == 87
+
+
+def test_unknown_robot_names_the_known():
+    with pytest.raises(RobotSpecError, match="fr3_sim"):
+        RobotSpec.load("kuka")
+
+
+def test_urdf_without_limits(robot):
+    text = robot.urdf.read_text()
+    robot.urdf.write_text(re.sub(r'<limit lower="-1\.7837"[^>]*/>', "", text))
+    message = error_line(robot)
+    assert "fr3_joint2" in message and "<limit" in message
+
+
+@pytest.mark.parametrize("key", ["lower", "upper", "velocity", "effort"])
+def test_urdf_lacking_one_limit(robot, key):
+    text = robot.urdf.read_text()
+    robot.urdf.write_text(re.sub(rf'(<limit [^>]*?) ?{key}="[^"]*"', r"\1", text, count=1))
+    message = error_line(robot)
+    assert "fr3_joint1" in message and key in message
+
+
+def test_wrong_joint_name(robot):
+    robot.values["gripper"]["joints"] = ["finger_a", "finger_b"]
+    message = error_line(robot)
+    assert "finger_a" in message and "fr3_finger_joint_left" in message
+
+
+def test_unknown_key(robot):
+    robot.values["colour"] = "white"
+    message = error_line(robot)
+    assert "colour" in message and "control_rate" in message
+
+
+def test_missing_key(robot):
+    del robot.values["jerk_limits"]
+    assert "jerk_limits" in error_line(robot)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("control_rate", 0.0),
+        ("control_rate", "fast"),
+        ("command_timeout", -1.0),
+        ("home_positions", [0.0] * 6),
+        ("home_positions", [9.0, -0.4, 0.0, -2.35, 0.0, 1.95, 0.78]),
+        ("jerk_limits", [0.0] * 7),
+        ("acceleration_limits", [float("nan")] * 7),
+        ("gripper", {"joints": ["fr3_finger_joint_left"], "max_width": -0.1, "max_force": 70.0}),
+    ],
+)
+def test_value_out_of_range(robot, key, value):
+    robot.values[key] = value
+    message = error_line(robot)
+    assert key in message or "max_width" in message
+
+
+def test_urdf_that_is_not_there_or_not_xml(robot):
+    robot.urdf.write_text("no robot")
+    assert "XML" in error_line(robot)
+    robot.urdf.unlink()
+    assert "urdf" in error_line(robot)
+
+
+def test_limits_are_inside_what_the_urdf_says():
+    spec = RobotSpec.load("fr3_sim")
+    text = spec.urdf_path.read_text()
+    uppers = [float(value) for value in re.findall(r'upper="([^"]*)"', text)]
+    np.testing.assert_array_equal(spec.position_upper, uppers[:7])
