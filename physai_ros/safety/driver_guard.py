@@ -93,8 +93,8 @@ class DriverGuard:
                 self._stop_began = now - self._played * self._stop.time_step
         elif self.mode == DriverMode.STOPPING:
             if self._stop_began == -math.inf:
-                self._stop_began = now - self._played * self._stop.time_step
-            self._advance(math.floor((now - self._stop_began) / self._stop.time_step + 0.4) + 1)
+                self._stop_began = now - (self._played + 1) * self._stop.time_step
+            self._advance(math.floor((now - self._stop_began) / self._stop.time_step + 0.4))
         if self.mode == DriverMode.STOPPING and self._played >= len(self._stop.positions):
             self.mode = DriverMode.STOPPED
         return self._set.copy(), self._gripper

@@ -58,7 +58,7 @@ class SafetySupervisor:
         self._carried: set[str] = set()
         self._gripper = 1.0
         self._source = CommandSource.HOLD
-        self._recent: deque[np.ndarray] = deque(maxlen=64)
+        self._recent: deque[np.ndarray] = deque(maxlen=8)
         self._stops: deque[StopTrajectory] = deque(maxlen=8)
         self._stand(set_point)
 
