@@ -6,6 +6,9 @@ import secrets
 from datetime import datetime, timezone
 from pathlib import Path
 
+import numpy as np
+
+from physai_ros.curriculum.selector import ScenarioSelector
 from physai_ros.evaluation.scenario_sets import scenario_of, scenario_seeds
 from physai_ros.experience.episode import EpisodeContext, Purpose
 from physai_ros.policy.activation import read_activation
@@ -22,13 +25,27 @@ class EpisodePlanner:
         ValueError: there is no such task.
     """
 
-    def __init__(self, task: str, robot: str, registry: Path, *, seed: int = 0, first_episode: int = 0) -> None:
+    def __init__(
+        self,
+        task: str,
+        robot: str,
+        registry: Path,
+        *,
+        seed: int = 0,
+        first_episode: int = 0,
+        curriculum: str = "uniform",
+    ) -> None:
         self._task = task
         self._robot = robot
         self._registry = registry
         self._seed = seed
         self._next = dict.fromkeys(Purpose, first_episode)
         self._tasks = {task: load_task(task)}
+        # The next start state is drawn from the seed itself where every one is as good as another.
+        self._selector = None
+        if curriculum != "uniform":
+            generator = np.random.default_rng([seed, 0xC0])
+            self._selector = ScenarioSelector(self._tasks[task].scenario_bounds, generator, curriculum)
 
     def task(self, name: str) -> Task:
         """A task by name; raises ValueError where there is none."""
@@ -50,7 +67,12 @@ class EpisodePlanner:
             policy_version = read_activation(self._registry).version
         if not seed:
             (seed,) = scenario_seeds(_SETS[purpose], self._seed, 1, self._next[purpose])
-        scenario = Scenario.from_json(scenario_json) if scenario_json else scenario_of(chosen, seed)
+        if scenario_json:
+            scenario = Scenario.from_json(scenario_json)
+        elif self._selector is not None and purpose == Purpose.TRAIN and chosen is self._tasks[self._task]:
+            scenario = chosen.scenario(self._selector.next())
+        else:
+            scenario = scenario_of(chosen, seed)
         self._next[purpose] += 1
         return EpisodeContext(
             episode_id=_episode_id(),
@@ -63,6 +85,11 @@ class EpisodePlanner:
             policy_version=policy_version,
             robot=self._robot,
         )
+
+    def report(self, context: EpisodeContext, success: bool, interventions: int) -> None:
+        """Let the curriculum know how an episode of its task went."""
+        if self._selector is not None and context.purpose == Purpose.TRAIN and context.task == self._task:
+            self._selector.report(Scenario.from_json(context.scenario_json).parameters, success, interventions)
 
 
 def _episode_id() -> str:

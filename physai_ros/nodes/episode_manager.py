@@ -11,6 +11,7 @@ from pathlib import Path
 from rclpy.task import Future
 
 from physai_ros import msg, srv
+from physai_ros.curriculum.selector import METHODS
 from physai_ros.evaluation.episode_planner import EpisodePlanner
 from physai_ros.experience.episode import EpisodeContext, Phase, Purpose
 from physai_ros.robot.spec import RobotSpec
@@ -37,6 +38,7 @@ class Parameters:
     seed: int = parameter(0, "Which stream of start states.", minimum=0, maximum=2**20 - 1)
     episodes: int = parameter(0, "Episodes to run by itself; 0: only those that are asked for.", minimum=0)
     first_episode: int = parameter(0, "Index of the first start state in its stream.", minimum=0)
+    curriculum: str = parameter("uniform", "How training start states are chosen.", choices=METHODS)
     purpose: str = parameter("train", "Why the own episodes are run.", choices=tuple(_PURPOSES))
     feedback_timeout: float = parameter(10.0, "Wait for the feedback of the episode before [s].", minimum=0.0)
     reset_timeout: float = parameter(
@@ -55,7 +57,12 @@ class EpisodeManager(ManagedNode):
         p = self.parameters
         self._robot = RobotSpec.load(p.robot).name
         self._planner = EpisodePlanner(
-            p.task, self._robot, Path(p.registry), seed=p.seed, first_episode=p.first_episode
+            p.task,
+            self._robot,
+            Path(p.registry),
+            seed=p.seed,
+            first_episode=p.first_episode,
+            curriculum=p.curriculum,
         )
         self._done = 0
         self._episodes = self.publisher(msg.EpisodeContext, "episode", qos.LATCHED)
@@ -77,7 +84,7 @@ class EpisodeManager(ManagedNode):
 
     def deactivate(self) -> None:
         """End what runs."""
-        if self._context.phase == Phase.RUNNING:
+        if self._episode.phase == Phase.RUNNING:
             self._end("operator")
         self._forget()
 
@@ -85,11 +92,11 @@ class EpisodeManager(ManagedNode):
         """What runs and what is waited for."""
         if not self.active:
             return super().diagnose()
-        values = {"episode": self._context.episode_id, "done": self._done, "waiting_for": self._waiting_for}
-        return WARN if self._stopped else OK, self._waiting_for or self._context.phase.name.lower(), values
+        values = {"episode": self._episode.episode_id, "done": self._done, "waiting_for": self._waiting_for}
+        return WARN if self._stopped else OK, self._waiting_for or self._episode.phase.name.lower(), values
 
     def _forget(self) -> None:
-        self._context = EpisodeContext()
+        self._episode = EpisodeContext()
         self._prepared: EpisodeContext | None = None  # will run as soon as the world is reset and the arm may move
         self._is_reset = False
         self._waiting_for = ""
@@ -138,23 +145,23 @@ class EpisodeManager(ManagedNode):
 
     def _end(self, reason: str) -> None:
         self._done += 1
-        self._say(dataclasses.replace(self._context, phase=Phase.ENDED, end_reason=reason))
+        self._say(dataclasses.replace(self._episode, phase=Phase.ENDED, end_reason=reason))
         self._wait_for("feedback")
 
     def _label(self, success: bool) -> None:
         """A person's verdict takes the place of the task's test."""
         outcome = Outcome(True, success, float(success), "none" if success else "unknown", "label")
-        episode = self._context.episode_id
+        episode = self._episode.episode_id
         self._outcomes.publish(outcome_message(outcome, stamp=self._stamp, episode_id=episode, state_sequence=0))
 
     def _on_outcome(self, message: msg.TaskOutcome) -> None:
-        context = self._context
+        context = self._episode
         if message.done and context.phase == Phase.RUNNING and message.episode_id == context.episode_id:
             self._end("outcome")
 
     def _on_state(self, serialized: bytes) -> None:
         self._stamp = stamp_of_serialized(serialized)
-        context = self._context
+        context = self._episode
         if context.phase == Phase.RUNNING:
             # The clock of another driver, or of one that started again, tells nothing about this episode.
             self._started = min(self._started, self._stamp) if self._started else self._stamp
@@ -163,12 +170,13 @@ class EpisodeManager(ManagedNode):
 
     def _on_safety(self, message: msg.SafetyStatus) -> None:
         self._stopped = message.state in (msg.SafetyStatus.STOPPED, msg.SafetyStatus.INACTIVE)
-        if self._stopped and self._context.phase == Phase.RUNNING:
+        if self._stopped and self._episode.phase == Phase.RUNNING:
             self._end("safety")
         self._start_when_allowed()
 
     def _on_feedback(self, message: msg.EpisodeFeedback) -> None:
-        if self._waiting_for == "feedback" and message.episode_id == self._context.episode_id:
+        if self._waiting_for == "feedback" and message.episode_id == self._episode.episode_id:
+            self._planner.report(self._episode, message.success, message.interventions)
             self._wait_for("")
 
     # Time and services.
@@ -176,7 +184,7 @@ class EpisodeManager(ManagedNode):
     def _tick(self) -> None:
         p, waited = self.parameters, time.monotonic() - self._since
         if self._waiting_for == "feedback" and waited > p.feedback_timeout:
-            self.get_logger().warning(f"no feedback on {self._context.episode_id} within {p.feedback_timeout:g} s")
+            self.get_logger().warning(f"no feedback on {self._episode.episode_id} within {p.feedback_timeout:g} s")
             self._wait_for("")
         elif self._waiting_for == "retry" and waited > 1.0:
             self._wait_for("")
@@ -190,20 +198,20 @@ class EpisodeManager(ManagedNode):
 
     @property
     def _free(self) -> bool:
-        return not self._waiting_for and self._prepared is None and self._context.phase != Phase.RUNNING
+        return not self._waiting_for and self._prepared is None and self._episode.phase != Phase.RUNNING
 
     def _wait_for(self, what: str) -> None:
         self._waiting_for, self._since = what, time.monotonic()
 
     def _say(self, context: EpisodeContext) -> None:
-        self._context = dataclasses.replace(context, stamp=self._stamp)
-        self._episodes.publish(to_message(self._context))
+        self._episode = dataclasses.replace(context, stamp=self._stamp)
+        self._episodes.publish(to_message(self._episode))
 
     def _serve_start(
         self, request: srv.StartEpisode.Request, response: srv.StartEpisode.Response
     ) -> srv.StartEpisode.Response:
-        if self._prepared is not None or self._context.phase == Phase.RUNNING:
-            running = (self._prepared or self._context).episode_id
+        if self._prepared is not None or self._episode.phase == Phase.RUNNING:
+            running = (self._prepared or self._episode).episode_id
             response.message = f"episode {running} runs; end it first"
         elif not self._reset.service_is_ready():
             response.message = "nobody serves reset_world; activate the driver first"
@@ -223,10 +231,10 @@ class EpisodeManager(ManagedNode):
         return response
 
     def _serve_end(self, request: srv.EndEpisode.Request, response: srv.EndEpisode.Response) -> srv.EndEpisode.Response:
-        response.episode_id = self._context.episode_id
+        response.episode_id = self._episode.episode_id
         if request.label not in _LABELS:
             response.message = f"label is '{request.label}'; expected success, failure or nothing"
-        elif self._context.phase != Phase.RUNNING:
+        elif self._episode.phase != Phase.RUNNING:
             response.message = "no episode runs"
         else:
             if request.label:

@@ -46,7 +46,7 @@ class Operator(ManagedNode):
         self._task = ""
         self._person: ScriptedDriver | None = None
         self._use_task(self.parameters.task)
-        self._context = EpisodeContext()
+        self._episode = EpisodeContext()
         self._taken_over = 0
         self._reset()
         self._interventions = self.publisher(msg.Intervention, "intervention", qos.INTERVENTION)
@@ -83,7 +83,7 @@ class Operator(ManagedNode):
             self._task = name
 
     def _on_episode(self, message: msg.EpisodeContext) -> None:
-        self._context = context = from_message(message)
+        self._episode = context = from_message(message)
         self._watching = ""
         self._answer = None
         # Nobody helps a policy that is being judged.
@@ -110,7 +110,7 @@ class Operator(ManagedNode):
         self._watch(self._state)
 
     def _watch(self, state: RobotState) -> None:
-        if not self._watching or state.sequence < self._context.start_sequence:
+        if not self._watching or state.sequence < self._episode.start_sequence:
             return
         driving = self._answer is not None and self._answer.enable
         intervention = self._person.drive(state) or self._released(state)
@@ -120,14 +120,14 @@ class Operator(ManagedNode):
 
     def _released(self, state: RobotState) -> Intervention:
         """Hands off the switch: in lock-step the safety monitor waits for a word on every state."""
-        action = hold_action(state, state.sequence, self._kinematics.spec.control_period, self._context.episode_id)
+        action = hold_action(state, state.sequence, self._kinematics.spec.control_period, self._episode.episode_id)
         return Intervention(state.stamp, False, LEASE, "scripted_operator", action)
 
     def _on_safety(self, message: msg.SafetyStatus) -> None:
         self._stopped = message.state == msg.SafetyStatus.STOPPED
 
     def _press_resume(self) -> None:
-        running = self._context.phase == Phase.RUNNING
+        running = self._episode.phase == Phase.RUNNING
         if self._stopped and not running and self.parameters.resume and self._resume.service_is_ready():
             self._resume.call_async(Trigger.Request())
 

@@ -52,7 +52,7 @@ class PolicyInference(ManagedNode):
         self._spec = RobotSpec.load(p.robot)
         self._kinematics = Kinematics(self._spec)
         self._registry = PolicyRegistry(p.registry)
-        self._context = EpisodeContext()
+        self._episode = EpisodeContext()
         self._runtime: PolicyRuntime | None = None
         self._task: Task | None = None
         self._use_task(p.task)
@@ -84,7 +84,7 @@ class PolicyInference(ManagedNode):
         values = {
             "version": version,
             "actions": self._acted,
-            "episode": self._context.episode_id,
+            "episode": self._episode.episode_id,
             "problem": self._problem,
         }
         if self._problem:
@@ -137,7 +137,7 @@ class PolicyInference(ManagedNode):
             self._version = version
 
     def _on_episode(self, message: msg.EpisodeContext) -> None:
-        self._context = context = from_message(message)
+        self._episode = context = from_message(message)
         if context.phase != Phase.RUNNING:
             self._begun = ""
             return
@@ -174,7 +174,7 @@ class PolicyInference(ManagedNode):
         self._respond(self._state)
 
     def _respond(self, state: RobotState) -> None:
-        context = self._context
+        context = self._episode
         if context.phase != Phase.RUNNING or state.sequence < context.start_sequence:
             return
         if self._answer is not None and self._answer.state_sequence == state.sequence:
@@ -200,7 +200,7 @@ class PolicyInference(ManagedNode):
             self._chunks.publish(to_message(self._runtime.last_chunk))
 
     def _take_version(self) -> bool:
-        """Whether there is something to act by: the version asked for, or the one in force where that cannot be used."""
+        """Whether there is something to act by: the version asked for, or the one in force where it cannot be used."""
         runtime, version = self._runtime, self._version
         if not version or (runtime.policy is not None and runtime.policy.version == version):
             return True
