@@ -8,9 +8,9 @@ from collections import Counter
 
 import numpy as np
 
+from physai_ros.robot.command import SafeCommand, StopTrajectory
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverMode
-from physai_ros.safety.command import SafeCommand, StopTrajectory
 
 
 class DriverGuard:
@@ -18,7 +18,8 @@ class DriverGuard:
 
     A cycle in which no command came goes along the last command's stop, so that a late command finds the arm where it
     would have been anyway, a little slower. After `valid_for` of silence the stop is played to its end whatever comes,
-    and the guard is latched until `resume`. `now` [s] is on the caller's clock: steady when paced, simulated in lock-step.
+    and the guard is latched until `resume`. `now` [s] is on the caller's clock: steady when paced, simulated in
+    lock-step.
     """
 
     def __init__(self, spec: RobotSpec) -> None:
@@ -49,7 +50,7 @@ class DriverGuard:
             self.mode = DriverMode.STOPPED
 
     def claim(self, claimant: str) -> str:
-        """A fresh token that every command must carry; ends the claim before it and stops the arm until `resume`."""
+        """Token that every command must carry; ends the claim before it and stops the arm until `resume`."""
         self._token = secrets.token_hex(16)
         self.claimant = claimant
         self.command_sequence = 0

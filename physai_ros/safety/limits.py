@@ -100,7 +100,7 @@ class SafetyLimits:
             acceleration=spec.acceleration_limits,
             jerk=spec.jerk_limits,
             effort=spec.effort_limits,
-            workspace_lower=np.array([-0.9, -0.9, 0.0]),
+            workspace_lower=np.array([-0.9, -0.9, -0.01]),
             workspace_upper=np.array([0.9, 0.9, 1.3]),
             command_timeout=spec.command_timeout,
         )

@@ -7,11 +7,11 @@ from collections import deque
 import numpy as np
 
 from physai_ros.robot.action import Intervention, RobotAction
+from physai_ros.robot.command import CommandSource, SafeCommand, StopTrajectory
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverState
 from physai_ros.safety.arbitration import Arbiter, Choice
-from physai_ros.safety.command import CommandSource, SafeCommand, StopTrajectory
 from physai_ros.safety.filter import SafetyFilter
 from physai_ros.safety.limits import SafetyConfigurationError, SafetyLimits
 from physai_ros.safety.monitoring import StateMonitor
@@ -29,9 +29,9 @@ _LOST = 1.0  # [s] without a driver state
 class SafetySupervisor:
     """Decides on every driver state; holds where the command stands and the stop that was verified for it.
 
-    A command is permitted only if a jerk-limited stop from its end state keeps the limits along its whole path. That stop
-    travels with the command; it is what is played whenever there is no next command to permit. So there is always a way
-    to rest that has been checked.
+    A command is permitted only if a jerk-limited stop from its end state keeps the limits along its whole path. That
+    stop travels with the command; it is what is played whenever there is no next command to permit. So there is always
+    a way to rest that has been checked.
     """
 
     def __init__(self, spec: RobotSpec, limits: SafetyLimits, kinematics: Kinematics) -> None:
@@ -77,6 +77,7 @@ class SafetySupervisor:
             )
         self._forget(SetPoint.at_rest(observed.commanded))
         self._gripper = float(np.clip(np.nan_to_num(driver_state.gripper_command, nan=1.0), -1.0, 1.0))
+        self._last_sequence = driver_state.sequence - 1  # older proposals do not count, whoever made them
         self._machine.activate("not_resumed")
 
     def deactivate(self) -> None:
@@ -101,7 +102,11 @@ class SafetySupervisor:
         return True, "holding; the arm moves again with the next proposal"
 
     def set_force_budget(self, newtons: float) -> None:
-        """Stop at this force on the tool [N] from now on; raises SafetyConfigurationError if it is no positive number."""
+        """Stop at this force on the tool [N] from now on.
+
+        Raises:
+            SafetyConfigurationError: it is not a finite number above zero.
+        """
         if not np.isfinite(newtons) or newtons <= 0:
             raise SafetyConfigurationError(f"force budget is {newtons!r} N; expected a finite number above zero")
         self._monitor.force_budget = float(newtons)
@@ -126,7 +131,7 @@ class SafetySupervisor:
     def decide(
         self, driver_state: DriverState, proposal: RobotAction | None, intervention: Intervention | None, now: float
     ) -> SafeCommand:
-        """The command that answers `driver_state`; a state that was answered before gets the same answer again.
+        """Command that answers `driver_state`; a state that was answered before gets the same answer again.
 
         `proposal` and `intervention` are the newest that came; their age is judged here. `now` [s] is on the clock that
         time-outs count on: steady when paced, the simulated stamp in lock-step.
@@ -179,6 +184,11 @@ class SafetySupervisor:
             stops=self._machine.stops,
             foreign_commands=self._foreign,
         )
+
+    @property
+    def state(self) -> SafetyState:
+        """State of the monitor, without the work of `status`."""
+        return self._machine.state
 
     @property
     def set_point(self) -> SetPoint:
