@@ -41,6 +41,7 @@ class Parameters:
     curriculum: str = parameter("uniform", "How training start states are chosen.", choices=METHODS)
     purpose: str = parameter("train", "Why the own episodes are run.", choices=tuple(_PURPOSES))
     feedback_timeout: float = parameter(10.0, "Wait for the feedback of the episode before [s].", minimum=0.0)
+    stall_timeout: float = parameter(15.0, "An episode whose time stands for so long is ended [s].", minimum=1.0)
     reset_timeout: float = parameter(
         10.0, "Wait for the reset and for a safety monitor that may start [s].", minimum=0.1
     )
@@ -103,6 +104,7 @@ class EpisodeManager(ManagedNode):
         self._since = time.monotonic()
         self._stopped: bool | None = None
         self._stamp = self._started = 0.0
+        self._moved = time.monotonic()
 
     # Beginning.
 
@@ -131,7 +133,7 @@ class EpisodeManager(ManagedNode):
         if self._prepared is None or not self._is_reset or self._stopped is not False:
             return
         self._wait_for("")
-        self._started = self._stamp
+        self._started, self._moved = self._stamp, time.monotonic()
         self._say(dataclasses.replace(self._prepared, phase=Phase.RUNNING))
         self._prepared = None
 
@@ -160,7 +162,9 @@ class EpisodeManager(ManagedNode):
             self._end("outcome")
 
     def _on_state(self, serialized: bytes) -> None:
-        self._stamp = stamp_of_serialized(serialized)
+        stamp = stamp_of_serialized(serialized)
+        if stamp != self._stamp:
+            self._stamp, self._moved = stamp, time.monotonic()
         context = self._episode
         if context.phase == Phase.RUNNING:
             # The clock of another driver, or of one that started again, tells nothing about this episode.
@@ -190,6 +194,10 @@ class EpisodeManager(ManagedNode):
             self._wait_for("")
         elif self._waiting_for == "reset" and waited > p.reset_timeout:
             self._abandon(f"reset_world did not answer within {p.reset_timeout:g} s; is the driver active?")
+        # Lock-step waits for answers: the one guard in wall time against a process that is gone.
+        if self._episode.phase == Phase.RUNNING and time.monotonic() - self._moved > p.stall_timeout:
+            self.get_logger().error(f"time has stood for {p.stall_timeout:g} s; does every node live?")
+            self._end("timeout")
         if self._free and self._done < p.episodes and self._reset.service_is_ready() and self._stopped is not None:
             try:
                 self._begin(self._planner.plan(_PURPOSES[p.purpose]))

@@ -12,6 +12,7 @@ from physai_ros import msg
 from physai_ros.experience.episode import EpisodeContext, Phase, Purpose
 from physai_ros.policy.activation import PolicyFileError, read_activation
 from physai_ros.policy.loader import PolicyLoader
+from physai_ros.policy.lock_step import LockStepOrder
 from physai_ros.policy.registry import PolicyRegistry
 from physai_ros.policy.runtime import ActingPolicy, PolicyRuntime
 from physai_ros.robot.hold import hold_action
@@ -24,8 +25,6 @@ from physai_ros.ros.lifecycle import ERROR, OK, WARN, ManagedNode, run
 from physai_ros.ros.parameters import parameter
 from physai_ros.tasks.catalog import load_task
 from physai_ros.tasks.task import Task
-
-_PATIENCE = 3  # repeats of a measurement after which a command that was lost is no longer waited for
 
 
 @dataclass(frozen=True)
@@ -59,16 +58,21 @@ class PolicyInference(ManagedNode):
         self._loader = PolicyLoader(self._load)
         self._actions = self.publisher(msg.RobotAction, "proposed_action", qos.CONTROL_WRITER)
         self._chunks = self.publisher(msg.ActionChunk, "action_chunk", qos.EVENT)
-        self.subscribe(msg.RobotState, "robot_state", self._on_state, qos.CONTROL)
-        # Reliable, since lock-step waits for each; the newest is at the end in any case.
-        self.subscribe(msg.SafeCommand, "safe_command", self._on_command, qos.EVENT)
+        # Lock-step waits for every message; paced, only the newest counts.
+        profile = qos.RECORD if p.mode == "lock_step" else qos.CONTROL
+        self.subscribe(msg.RobotState, "robot_state", self._on_state, profile)
+        self.subscribe(msg.SafeCommand, "safe_command", self._on_command, profile)
         self.subscribe(msg.EpisodeContext, "episode", self._on_episode, qos.LATCHED)
         self.subscribe(msg.PolicyUpdate, "policy_update", self._on_update, qos.LATCHED)
         self._forget()
         self._load_active()
 
+    def activate(self) -> None:
+        """Go on with the episode that runs, if one does."""
+        self._begin()
+
     def deactivate(self) -> None:
-        """Stop acting; the episode is known again from the latched `episode`."""
+        """Stop acting."""
         self._forget()
 
     def cleanup(self) -> None:
@@ -92,12 +96,11 @@ class PolicyInference(ManagedNode):
         return (OK, f"acts by {version}", values) if self._runtime.policy else (WARN, "no policy is active yet", values)
 
     def _forget(self) -> None:
-        self._state: RobotState | None = None
+        self._in_order = LockStepOrder() if self.parameters.mode == "lock_step" else None
         self._answer: msg.RobotAction | None = None
         self._version = ""
         self._begun = ""
-        self._permitted = -1
-        self._repeats = self._acted = 0
+        self._acted = 0
         self._problem = ""
 
     def _use_task(self, name: str) -> None:
@@ -137,7 +140,12 @@ class PolicyInference(ManagedNode):
             self._version = version
 
     def _on_episode(self, message: msg.EpisodeContext) -> None:
-        self._episode = context = from_message(message)
+        self._episode = from_message(message)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Take in the episode as it stands; its policy may still have to be loaded."""
+        context = self._episode
         if context.phase != Phase.RUNNING:
             self._begun = ""
             return
@@ -152,52 +160,64 @@ class PolicyInference(ManagedNode):
             self._loader.request(self._version)
         self._begun = ""
         self._answer = None
-        if self._state is not None:
-            self._respond(self._state)
+        if self._in_order is not None:
+            self._in_order.begin(context.start_sequence)
+            self._follow()
 
     def _on_command(self, message: msg.SafeCommand) -> None:
-        if message.state_sequence == self._permitted:
-            return  # an answer that was sent again
-        self._permitted = message.state_sequence
-        if message.source != msg.SafeCommand.SOURCE_POLICY:
+        by_policy = message.source == msg.SafeCommand.SOURCE_POLICY
+        if self._in_order is not None:
+            self._in_order.add_command(message.state_sequence, by_policy)
+            self._follow()
+        elif not by_policy:
             self._runtime.interrupt()
-        if self.parameters.mode == "lock_step" and self._state is not None:
-            self._respond(self._state)
 
     def _on_state(self, message: msg.RobotState) -> None:
-        repeated = self._state is not None and message.sequence == self._state.sequence
-        self._repeats = self._repeats + 1 if repeated else 0
-        self._state = from_message(message)
-        if repeated and self._answer is not None and self._answer.state_sequence == message.sequence:
-            self._actions.publish(self._answer)
+        if self._answer is not None and self._answer.state_sequence == message.sequence:
+            self._actions.publish(self._answer)  # the driver asks again
             return
-        self._respond(self._state)
+        state = from_message(message)
+        if self._in_order is not None:
+            self._in_order.add_state(state)
+            self._follow()
+        elif self._ready and state.sequence >= self._episode.start_sequence:
+            self._respond(state)
+
+    def _follow(self) -> None:
+        """In lock-step: answer every state whose turn it is."""
+        if self._episode.phase != Phase.RUNNING:
+            self._in_order.keep_newest()
+            return
+        while self._ready and (turn := self._in_order.next()) is not None:
+            state, interrupted = turn
+            if interrupted:
+                self._runtime.interrupt()
+            self._respond(state)
 
     def _respond(self, state: RobotState) -> None:
-        context = self._episode
-        if context.phase != Phase.RUNNING or state.sequence < context.start_sequence:
-            return
-        if self._answer is not None and self._answer.state_sequence == state.sequence:
-            return
-        in_order = self._permitted >= state.sequence - 1 or state.sequence == context.start_sequence
-        if self.parameters.mode == "lock_step" and not in_order and self._repeats < _PATIENCE:
-            return
-        if not self._take_version():
-            return
-        if self._begun != context.episode_id:
-            self._begun = context.episode_id
-            self._runtime.start_episode(context.goal, context.episode_id, context.start_sequence)
         if not state.modality("joints").valid:
             return  # nothing to act on; the safety monitor names the modality
-        chunk = self._runtime.last_chunk
         self._acted += 1
-        # Holding is what is proposed where a person drives, or where no version can be used.
-        period = self._spec.control_period
-        hold = None if self._version else hold_action(state, self._acted, period, context.episode_id)
-        self._answer = to_message(hold or self._runtime.act(state))
+        chunk = self._runtime.last_chunk
+        if self._version:
+            action = self._runtime.act(state)
+        else:  # a person drives, or no version can be used
+            action = hold_action(state, self._acted, self._spec.control_period, self._episode.episode_id)
+        self._answer = to_message(action)
         self._actions.publish(self._answer)
         if self._runtime.last_chunk is not chunk:
             self._chunks.publish(to_message(self._runtime.last_chunk))
+
+    @property
+    def _ready(self) -> bool:
+        """Whether an episode runs and there is something to act by; begins the episode when its policy is there."""
+        episode = self._episode
+        if episode.phase != Phase.RUNNING or not self._take_version():
+            return False
+        if self._begun != episode.episode_id:
+            self._begun = episode.episode_id
+            self._runtime.start_episode(episode.goal, episode.episode_id, episode.start_sequence)
+        return True
 
     def _take_version(self) -> bool:
         """Whether there is something to act by: the version asked for, or the one in force where it cannot be used."""
