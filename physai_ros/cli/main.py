@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from physai_ros import __version__
+from physai_ros.cli.data import data
 from physai_ros.cli.train import train
 from physai_ros.cli.up import up
 from physai_ros.deployment.environment import prepare_process
@@ -54,6 +55,7 @@ def physai(
 
 
 app.command()(up)
+app.add_typer(data, name="data")
 app.command()(train)
 
 
