@@ -59,7 +59,11 @@ class ScriptedDriver:
         demonstrate: bool = False,
         noise: DemonstrationNoise | None = None,
     ) -> None:
-        """Begin to watch an episode, or to demonstrate it, with `noise` on what is done (None: none)."""
+        """Begin to watch an episode, or to demonstrate it, with `noise` on what is done (None: none).
+
+        How the person acts is drawn from `generator`; for an episode of seed s it is `default_rng([s, 0x0B])`, in the
+        graph and out of it.
+        """
         self._goal = np.array(goal, dtype=float)
         self._episode_id = episode_id
         self._start = start_sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from physai_ros.robot.action import Intervention, RobotAction
+from physai_ros.robot.command import CommandSource, SafeCommand
 from physai_ros.robot.state import RobotState
-from physai_ros.safety.command import CommandSource, SafeCommand
 
 _STATE_COLUMNS = (
     "stamp",

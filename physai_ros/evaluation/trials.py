@@ -14,7 +14,7 @@ from physai_ros.evaluation.rollout import Rollout
 from physai_ros.evaluation.scenario_sets import scenario_of
 from physai_ros.experience.episode import Purpose
 from physai_ros.experience.store import EpisodeStore
-from physai_ros.feedback.metrics import EpisodeMetrics
+from physai_ros.feedback.collector import PhysicalFeedbackCollector
 from physai_ros.policy.registry import Policy, PolicyRegistry
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.simulation.physics import PhysicsParameters
@@ -99,7 +99,8 @@ class TrialRunner:
         self._rollout = Rollout(spec, self._task, physics=PhysicsParameters().with_values(settings.physics))
         self._registry = PolicyRegistry(Path(settings.registry)) if settings.registry else None
         self._policies: dict[str, Policy] = {}
-        self._store = EpisodeStore(settings.store) if settings.store else None
+        store = EpisodeStore(settings.store) if settings.store else None
+        self._feedback = PhysicalFeedbackCollector(store, lambda _: self._task.force_budget)
 
     def run(self, trial: Trial) -> TrialResult:
         """The result of one trial.
@@ -113,7 +114,9 @@ class TrialRunner:
         if purpose != Purpose.DEMONSTRATE:
             self._load(trial.policy)
         scenario = (
-            Scenario.from_json(trial.scenario_json) if trial.scenario_json else scenario_of(self._task, trial.scenario_seed)
+            Scenario.from_json(trial.scenario_json)
+            if trial.scenario_json
+            else scenario_of(self._task, trial.scenario_seed)
         )
         episode = self._rollout.run(
             scenario,
@@ -123,21 +126,19 @@ class TrialRunner:
             operator=self._settings.operator,
             noise=DemonstrationNoise(trial.noise_spread) if trial.noise_spread else None,
         )
-        metrics = EpisodeMetrics.of(episode, self._task.force_budget)
-        if self._store is not None:
-            self._store.write(episode, metrics.to_dict())
+        record = self._feedback.add(episode)
         return TrialResult(
             index=trial.index,
             policy=trial.policy,
             scenario_seed=trial.scenario_seed,
-            success=episode.outcome.success,
-            failure_mode=episode.outcome.failure_mode,
+            success=record.success,
+            failure_mode=record.failure_mode,
             stage=episode.outcome.stage,
-            duration=metrics.duration,
-            peak_force=metrics.peak_force,
-            interventions=metrics.interventions,
-            intervention_seconds=metrics.intervention_seconds,
-            safety_stops=metrics.safety_stops,
+            duration=record.duration,
+            peak_force=record.peak_force,
+            interventions=record.interventions,
+            intervention_seconds=record.intervention_seconds,
+            safety_stops=record.safety_stops,
             cycles=len(episode),
             cpu_seconds=time.process_time() - began,
         )
