@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from physai_ros import __version__
+from physai_ros.cli.data import data
 from physai_ros.cli.up import up
 from physai_ros.deployment.environment import prepare_process
 
@@ -53,6 +54,7 @@ def physai(
 
 
 app.command()(up)
+app.add_typer(data, name="data")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Robot interfaces that need no ROS."""
+"""Robots that need no ROS: one interface, one file a vendor."""

@@ -22,12 +22,12 @@ class DemonstrationNoise:
     """Disturbance of what a demonstrator does, none of what it meant.
 
     `spread` is the standard deviation as a share of the largest displacement a policy step; `persistence` in 0 ... 1
-    correlates it from step to step, so that the arm is really led astray and the way back is demonstrated. Source:
+    correlates it from step to step. The arm is led astray, and the way back is demonstrated. Source:
     Laskey et al., "DART: Noise injection for robust imitation learning", 2017.
     """
 
-    spread: float = 0.5
-    persistence: float = 0.5
+    spread: float = 0.25
+    persistence: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.spread >= 0.0 and 0.0 <= self.persistence < 1.0):
@@ -59,7 +59,11 @@ class ScriptedDriver:
         demonstrate: bool = False,
         noise: DemonstrationNoise | None = None,
     ) -> None:
-        """Begin to watch an episode, or to demonstrate it, with `noise` on what is done (None: none)."""
+        """Begin to watch an episode, or to demonstrate it, with `noise` on what is done (None: none).
+
+        How the person acts is drawn from `generator`; for an episode of seed s it is `default_rng([s, 0x0B])`, in the
+        graph and out of it.
+        """
         self._goal = np.array(goal, dtype=float)
         self._episode_id = episode_id
         self._start = start_sequence

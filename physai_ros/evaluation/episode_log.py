@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from physai_ros.robot.action import Intervention, RobotAction
+from physai_ros.robot.command import CommandSource, SafeCommand
 from physai_ros.robot.state import RobotState
-from physai_ros.safety.command import CommandSource, SafeCommand
 
 _STATE_COLUMNS = (
     "stamp",
@@ -44,7 +44,9 @@ class EpisodeLog:
         """One control cycle: the state, what was proposed for it, and the command that answered it."""
         theirs = command.source == CommandSource.OPERATOR and intervention is not None
         action = intervention.action if theirs else proposal
-        ee_delta, gripper = (_AT_REST, state.gripper_command) if action is None else (action.ee_delta, action.gripper_command)
+        ee_delta, gripper = (
+            (_AT_REST, state.gripper_command) if action is None else (action.ee_delta, action.gripper_command)
+        )
         # The policy goes on predicting while an operator is in control, so its value is of use there, too.
         value, uncertainty = (np.nan, np.nan) if proposal is None else (proposal.value, proposal.uncertainty)
         self._states.append(state)

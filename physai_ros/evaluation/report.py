@@ -34,8 +34,8 @@ _PICTURES = (
     _Picture(
         "success.png",
         "Learning on the job",
-        f"Line and band: success without help in the last {draw.WINDOW} training episodes, Wilson interval. Ticks above "
-        "and below: single episodes. Diamonds: held-out scenarios, Clopper–Pearson interval.",
+        f"Line and band: success without help in the last {draw.WINDOW} training episodes, Wilson interval. Ticks over "
+        "and under it: single episodes. Diamonds: held-out scenarios, Clopper–Pearson interval.",
         draw.draw_success,
     ),
     _Picture(
@@ -45,7 +45,12 @@ _PICTURES = (
         "overlap. Right: the measured rate, counted, not derived from the target.",
         draw.draw_gate,
     ),
-    _Picture("safety.png", "Force and safety", "Every episode on the arm, in the order in which it was run.", draw.draw_safety),
+    _Picture(
+        "safety.png",
+        "Force and safety",
+        "Every episode on the arm, in the order in which it was run.",
+        draw.draw_safety,
+    ),
 )
 
 
@@ -92,7 +97,13 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
 
 
 def _lead(run: RunRecord) -> str:
-    parts = [f"physai {run.command}", run.robot, f"seed {run.seed}", run.version and f"version {run.version}", run.started]
+    parts = [
+        f"physai {run.command}",
+        run.robot,
+        f"seed {run.seed}",
+        run.version and f"version {run.version}",
+        run.started,
+    ]
     return " · ".join(part for part in parts if part)
 
 
@@ -125,7 +136,9 @@ def _tiles(run: RunRecord) -> list[dict[str, str]]:
         if evaluation is not None and evaluation.successes:
             successes, trials = sum(evaluation.successes), len(evaluation.successes)
             lower, upper = clopper_pearson(successes, trials)
-            tiles.append({"value": f"{successes / trials:.0%}", "name": f"{role} ({lower:.0%} to {upper:.0%}, n = {trials})"})
+            tiles.append(
+                {"value": f"{successes / trials:.0%}", "name": f"{role} ({lower:.0%} to {upper:.0%}, n = {trials})"}
+            )
     if run.episodes:
         last = run.episodes[-1]
         tiles += [

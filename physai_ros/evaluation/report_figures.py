@@ -83,7 +83,9 @@ def _success_axes(
             (helped, 1.06, HELPED, "success with help"),
             (~alone & ~helped, -0.06, FAILED, "failure"),
         ):
-            axes.scatter(x[mask], np.full(mask.sum(), height), marker="|", s=45, color=colour, linewidth=1.3, label=name)
+            axes.scatter(
+                x[mask], np.full(mask.sum(), height), marker="|", s=45, color=colour, linewidth=1.3, label=name
+            )
     for i, evaluation in enumerate(e for e in run.evaluations if e.role != "control"):
         rate, lower, upper = _rate(evaluation)
         axes.errorbar(
@@ -192,7 +194,9 @@ def draw_safety(run: RunRecord, path: Path) -> bool:
             top.axhline(run.force_budget, color=FAILED, linewidth=1.3, linestyle="--", label="force budget of the task")
         if stops.any():
             hit = stops > 0
-            top.scatter(x[hit], np.nan_to_num(force[hit]), marker="X", s=62, color=FAILED, zorder=4, label="safety stop")
+            top.scatter(
+                x[hit], np.nan_to_num(force[hit]), marker="X", s=62, color=FAILED, zorder=4, label="safety stop"
+            )
         top.margins(y=0.3)
         top.set_ylim(bottom=0.0)
         top.set_ylabel("[N]")

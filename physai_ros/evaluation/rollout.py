@@ -12,15 +12,15 @@ from physai_ros.experience.episode import Episode, EpisodeContext, EpisodeOutcom
 from physai_ros.fusion.state_fuser import StateFuser
 from physai_ros.policy.runtime import ActingPolicy, PolicyRuntime
 from physai_ros.robot.action import Intervention, RobotAction
+from physai_ros.robot.command import CommandSource, SafeCommand
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverState, RobotState
-from physai_ros.safety.command import CommandSource, SafeCommand
-from physai_ros.safety.driver_guard import DriverGuard
 from physai_ros.safety.limits import SafetyLimits
 from physai_ros.safety.state_machine import SafetyState
 from physai_ros.safety.supervisor import SafetySupervisor
 from physai_ros.simulation.arm import SimulatedArm
 from physai_ros.simulation.physics import PhysicsParameters
+from physai_ros.simulation.simulated_driver import SimulatedDriver
 from physai_ros.tasks.task import Outcome, Scenario, Task
 
 GRACE = 1.0  # [s] beyond the task's time limit after which an episode without a verdict is ended
@@ -47,16 +47,19 @@ class Rollout:
     ) -> None:
         self.spec = spec
         self.task = task
-        self.arm = SimulatedArm(spec, task, physics)
+        self._physics = physics or PhysicsParameters()
+        self._driver = SimulatedDriver(spec, task, self._physics, 0, lock_step=True)
         kinematics = self.arm.kinematics
-        self._physics = self.arm.physics
         self._fuser = StateFuser(spec, kinematics, [item.name for item in task.objects])
         self.runtime = PolicyRuntime(spec, kinematics, task.features, task.action_axes, task.action_scale, policy)
-        self._limits = limits or SafetyLimits.from_spec(spec)
-        self._supervisor = SafetySupervisor(spec, self._limits, kinematics)
-        self._guard = DriverGuard(spec)
-        self._driver = ScriptedDriver(kinematics, task)
-        self._token = self._guard.claim("rollout")
+        self._supervisor = SafetySupervisor(spec, limits or SafetyLimits.from_spec(spec), kinematics)
+        self._person = ScriptedDriver(kinematics, task)
+        self._token = self._driver.guard.claim("rollout")
+
+    @property
+    def arm(self) -> SimulatedArm:
+        """The arm that episodes are run on."""
+        return self._driver.arm
 
     def run(
         self,
@@ -85,21 +88,20 @@ class Rollout:
         state = self._start(scenario, seed, physics or self._physics)
         start = state.sequence
         self.runtime.start_episode(scenario.goal, episode_id, start)
-        driver = self._driver if operator or demonstrate else None
-        if driver is not None:
+        person = self._person if operator or demonstrate else None
+        if person is not None:
             generator = np.random.default_rng([seed, 0x0B])
-            driver.start_episode(scenario.goal, episode_id, start, generator, demonstrate=demonstrate, noise=noise)
-        test, goal = self.task.test(), np.array(scenario.goal, dtype=float)
+            person.start_episode(scenario.goal, episode_id, start, generator, demonstrate=demonstrate, noise=noise)
         log = EpisodeLog()
         outcome, end_reason = Outcome(), "timeout"
         for cycle in range(int((self.task.time_limit + GRACE) * self.spec.control_rate)):
             if cycle:
-                state = self._measure()
-            truth = self.arm.task_state()
-            outcome = test.update(truth, cycle * self.spec.control_period, goal)
+                state = self._driver.measure()
+            self._driver.test()
+            outcome = self._driver.outcome or outcome
             fused = self._fuser.fuse(state, self.arm.object_states(), state.stamp)
             proposal = None if demonstrate else self.runtime.act(fused)
-            intervention = None if driver is None else driver.drive(truth)
+            intervention = None if person is None else person.drive(self.arm.task_state())
             command = self._permit(state, proposal, intervention)
             log.append(fused, proposal, intervention, command)
             if on_cycle is not None:
@@ -111,7 +113,7 @@ class Rollout:
             if command.source == CommandSource.STOP and self._supervisor.status().state == SafetyState.STOPPED:
                 outcome, end_reason = _stopped(outcome), "safety"
                 break
-            self.arm.step(*self._guard.setpoint(state.stamp))
+            self._driver.advance(self.arm.time)
         return Episode(
             context=EpisodeContext(
                 episode_id=episode_id,
@@ -141,23 +143,13 @@ class Rollout:
     def _start(self, scenario: Scenario, seed: int, physics: PhysicsParameters) -> DriverState:
         """First measurement after a reset, with safety and guard as freshly started and resumed."""
         self.arm.sequence = -1  # every episode begins at time zero, whatever this process ran before
-        self.arm.reset(scenario, seed, physics)
+        self._driver.randomize(physics.values())
+        self._driver.reset(self.task, scenario, seed, "rollout")
+        self._driver.resume()
         self._fuser.reset()
-        self._guard.initialise(self.arm.driver_state().commanded_positions)
-        self._guard.resume()
-        state = self._measure()
+        state = self._driver.measure()
         self._supervisor.activate(state)
-        self._supervisor.set_force_budget(self._limits.force_budget)
         self._supervisor.resume()
-        return state
-
-    def _measure(self) -> DriverState:
-        """What the driver reports: the arm's measurement and the guard's mode."""
-        state = self.arm.driver_state()
-        state.mode = self._guard.mode
-        state.command_sequence = self._guard.command_sequence
-        state.commands_refused = self._guard.commands_refused
-        state.lock_step = True
         return state
 
     def _permit(
@@ -166,7 +158,7 @@ class Rollout:
         """The command that answers a measurement, handed to the guard and made known to the policy."""
         command = self._supervisor.decide(state, proposal, intervention, state.stamp)
         command.token = self._token
-        self._guard.accept(command, state.stamp)
+        self._driver.answers(command)
         if command.source != CommandSource.POLICY:
             self.runtime.interrupt()
         return command

@@ -13,7 +13,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class EpisodeRow:
-    """One episode on the arm. Times in seconds: `wall_time` since the run began, `arm_time` worked by the arm so far."""
+    """One episode on the arm. Times [s]: `wall_time` since the run began, `arm_time` that the arm has worked so far."""
 
     index: int
     episode_id: str

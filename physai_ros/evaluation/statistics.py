@@ -178,7 +178,9 @@ def bootstrap_gain(
     members = [values[labels == label] for label in range(labels.max() + 1)]
     means = np.empty(resamples)
     for i in range(resamples):
-        drawn = members if len(members) == 1 else [members[j] for j in generator.integers(len(members), size=len(members))]
+        drawn = (
+            members if len(members) == 1 else [members[j] for j in generator.integers(len(members), size=len(members))]
+        )
         picked = [group[generator.integers(group.size, size=group.size)] for group in drawn]
         means[i] = np.concatenate(picked).mean()
     tail = (1.0 - confidence) / 2.0

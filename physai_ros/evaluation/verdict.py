@@ -74,7 +74,9 @@ def _verdict(
     resolution: float,
 ) -> str:
     if margin < 0.0 or not 0.5 <= not_worse_confidence < 1.0:
-        raise ValueError(f"margin {margin}, confidence {not_worse_confidence}; expected margin >= 0, 0.5 <= confidence < 1")
+        raise ValueError(
+            f"margin {margin}, confidence {not_worse_confidence}; expected margin >= 0, 0.5 <= confidence < 1"
+        )
     if counts.trials == 0:
         return "not_enough_trials"
     if p_value <= alpha:

@@ -22,6 +22,7 @@ STATE_COLUMNS = {
 }
 _JOINT_COLUMNS = ("joint_positions", "joint_velocities", "joint_torques", "commanded_positions")
 STATE_SCALARS = ("gripper_width", "gripper_force", "gripper_command")
+LABEL_STAGE = "label"  # of a verdict that a person gave
 _WXYZ = [3, 0, 1, 2]  # of an xyzw quaternion
 _WIDTHS = {"ee_position": 3, "ee_velocity": 6, "wrench": 6}
 
@@ -53,7 +54,12 @@ def _context(recording: RawRecording) -> EpisodeContext:
     topic = recording.topics.get("episode")
     if topic is None or not topic.payloads:
         raise ValueError("there is no message on 'episode'")
-    message = deserialize(topic.payloads[-1], TOPIC_TYPES["episode"])
+    return context_of(topic.payloads[-1])
+
+
+def context_of(data: bytes) -> EpisodeContext:
+    """The context in a serialised message of `episode`."""
+    message = deserialize(data, TOPIC_TYPES["episode"])
     return EpisodeContext(
         episode_id=message.episode_id,
         phase=Phase(message.phase),
@@ -74,14 +80,16 @@ def _context(recording: RawRecording) -> EpisodeContext:
 def _outcome(recording: RawRecording, context: EpisodeContext) -> tuple[EpisodeOutcome, int | None]:
     """The verdict, and the sequence that it was given on; an episode without a verdict is a failure, unknown as yet."""
     topic = recording.topics.get("task_outcome")
+    by_label = context.end_reason.split()[:1] == ["label"]
     verdict, sequence, stage = None, None, ""
     for payload in topic.payloads if topic else ():
         message = deserialize(payload, TOPIC_TYPES["task_outcome"])
-        if message.episode_id not in ("", context.episode_id):
+        if not concerns(message, context):
             continue
-        stage = message.stage
-        if message.done and verdict is None and message.state_sequence >= context.start_sequence:
-            sequence = int(message.state_sequence)
+        # What a person says takes the place of what the task's test said.
+        if message.done and (verdict is None or (by_label and message.stage == LABEL_STAGE)):
+            given = int(message.state_sequence)
+            sequence = given if given >= context.start_sequence and message.stage != LABEL_STAGE else None
             verdict = EpisodeOutcome(
                 success=bool(message.success),
                 reward=float(message.reward),
@@ -90,14 +98,15 @@ def _outcome(recording: RawRecording, context: EpisodeContext) -> tuple[EpisodeO
                 evidence=dict(zip(message.evidence_names, message.evidence_values.tolist(), strict=True)),
                 stamp=seconds_of(message.header.stamp.sec, message.header.stamp.nanosec),
             )
-    label = context.end_reason.split()  # "label success ...": what a person says goes before what the test says
-    if label[:1] == ["label"] and label[1:2] in (["success"], ["failure"]):
-        success = label[1] == "success"
-        if verdict is None or verdict.success != success:
-            verdict = EpisodeOutcome(
-                success, float(success), "none" if success else "unknown", stage, {"human_label": 1.0}, context.stamp
-            )
+        stage = stage if message.done else message.stage
     return verdict or EpisodeOutcome(stage=stage, stamp=context.stamp), sequence
+
+
+def concerns(outcome: object, context: EpisodeContext) -> bool:
+    """Whether a message of `task_outcome` is about this episode; the topic is latched and repeats old ones."""
+    if outcome.episode_id:
+        return outcome.episode_id == context.episode_id
+    return outcome.state_sequence >= context.start_sequence
 
 
 def _state_rows(
@@ -111,8 +120,9 @@ def _state_rows(
     if last_sequence is not None:
         keep &= sequence <= last_sequence
     elif context.phase == Phase.ENDED and states.count:
+        # Messages queued at the end may have been taken after the word of it, so that their stamps count as well.
         ended = recording.topics["episode"].log_times[-1]
-        keep &= np.array(topic.log_times, dtype=np.uint64) <= ended
+        keep &= (np.array(topic.log_times, dtype=np.uint64) <= ended) | (_stamps(states) <= context.stamp)
     rows = np.flatnonzero(keep)
     # In lock-step an unanswered measurement is sent again: the first of each counts.
     unique, first = np.unique(sequence[rows], return_index=True)

@@ -157,6 +157,21 @@ def encode_columns(type_name: str, template: bytes, columns: dict[str, np.ndarra
     return [row.tobytes() for row in block]
 
 
+def peek_u64(message: bytes, index: int = 0) -> int:
+    """The 64-bit number `index` of those that stand right behind a message's header; nothing else is decoded.
+
+    Raises:
+        CdrError: the message ends before it.
+    """
+    try:
+        order = "<" if message[1] else ">"
+        (length,) = struct.unpack_from(f"{order}I", message, _HEADER + 8)
+        offset = 12 + length
+        return struct.unpack_from(f"{order}Q", message, _HEADER + offset + -offset % 8 + 8 * index)[0]
+    except (struct.error, IndexError) as error:
+        raise CdrError(f"{len(message)} bytes hold no header and {index + 1} numbers behind it") from error
+
+
 class _Walk:
     """Walks one message and notes where its fields lie."""
 

@@ -74,7 +74,7 @@ class Episode:
     | command_source | (n,) uint8 | CommandSource of the command that answered the sample; HOLD where none did |
     | command_positions | (n, n_joints) | rad, permitted absolute target |
     | command_altered | (n,) bool | the safety monitor changed the proposal |
-    | action_ee_delta, action_gripper | (n, 6), (n,) | m and rad, -1 ... 1: intent of whoever was in control, as displacement a policy step |
+    | action_ee_delta, action_gripper | (n, 6), (n,) | m and rad, -1 ... 1: what whoever drove meant, a policy step |
     | action_value, action_uncertainty | (n,) | of the policy's prediction, NaN where there is none |
     """
 

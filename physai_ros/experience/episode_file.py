@@ -30,6 +30,8 @@ def read_episode(path: Path) -> Episode:
 def write_episode(path: Path, episode: Episode, summary: EpisodeSummary | None = None) -> Path:
     """Write an episode as a finished, durable file and return its path; `summary` where more is known than itself.
 
+    What is read back is the same to the last bit, but for instants, which messages hold to the nanosecond.
+
     Raises:
         RecordingError: the file exists or cannot be written.
     """

@@ -91,10 +91,14 @@ class EpisodeRecorder:
                 channel = self._register(topic, type_name)
             self._writer.add_message(channel, log_time, data, log_time, self.messages)
             self.messages += 1
-            if time.monotonic() - self._flushed > self._flush_period:
-                self.flush()
+            self.flush_if_due()
         except OSError as error:
             raise RecordingError(f"cannot write {self.partial}: {error.strerror}; free some space") from error
+
+    def flush_if_due(self) -> None:
+        """`flush`, once a flush period."""
+        if time.monotonic() - self._flushed > self._flush_period:
+            self.flush()
 
     def flush(self) -> None:
         """Hand everything so far to the operating system."""

@@ -25,7 +25,7 @@ import numpy as np
 
 from physai_ros.experience.episode import Episode
 from physai_ros.feedback.metrics import contact_profile
-from physai_ros.safety.command import CommandSource
+from physai_ros.robot.command import CommandSource
 from physai_ros.tasks.task import FAILURE_MODES
 
 COLLISION_TIME = 0.05  # [s] over budget

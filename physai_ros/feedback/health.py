@@ -41,8 +41,8 @@ def assess_health(records: Sequence[EpisodeFeedbackRecord], window: int = WINDOW
     """Health of the learning, from feedback in the order of the episodes.
 
     Training episodes alone count. A success is one without help: an episode that an operator saved is none. The last
-    `window` episodes are compared with the first as many, success by Fisher's exact test, time under an operator by that
-    of Mann and Whitney.
+    `window` episodes are compared with the first as many, success by Fisher's exact test, time under an operator by
+    that of Mann and Whitney.
     """
     trained = [record for record in records if record.purpose == Purpose.TRAIN]
     if len(trained) < LEAST_EPISODES:

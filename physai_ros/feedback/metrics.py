@@ -10,7 +10,7 @@ from scipy.integrate import trapezoid
 
 from physai_ros.experience.episode import Episode
 from physai_ros.feedback.smoothness import log_dimensionless_jerk, spectral_arc_length
-from physai_ros.safety.command import CommandSource
+from physai_ros.robot.command import CommandSource
 
 
 class ContactProfile(NamedTuple):

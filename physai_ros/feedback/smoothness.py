@@ -1,8 +1,8 @@
 """Smoothness of a movement, independent of the rate at which it was sampled.
 
 Both measures are of Balasubramanian, Melendez-Calderon, Roby-Brami, Burdet, "On the analysis of movement smoothness",
-Journal of NeuroEngineering and Rehabilitation 12:112, 2015. They are taken from velocities that a local cubic fit over a
-fixed span of time gives on a fixed grid, so that neither the sampling rate nor the noise of differencing enters.
+Journal of NeuroEngineering and Rehabilitation 12:112, 2015. They are taken from velocities that a local cubic fit over
+a fixed span of time gives on a fixed grid, so that neither the sampling rate nor the noise of differencing enters.
 """
 
 from __future__ import annotations

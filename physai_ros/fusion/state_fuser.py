@@ -18,9 +18,9 @@ CLOCK_TOLERANCE = 0.05
 class StateFuser:
     """Fuses one state for every joint sample.
 
-    A modality that cannot be used keeps its last good values, NaN where there were none, and says why. Joints are looked
-    up by name, so that neither their order in a message nor further joints in it matter. Instants are seconds on one
-    clock; a driver whose sequence falls has restarted, and what was remembered of it is forgotten.
+    A modality that cannot be used keeps its last good values, NaN where there were none, and says why. Joints are
+    looked up by name, so that neither their order in a message nor further joints in it matter. Instants are seconds on
+    one clock; a driver whose sequence falls has restarted, and what was remembered of it is forgotten.
     """
 
     def __init__(

@@ -67,7 +67,7 @@ class DriverNode(ManagedNode):
         # What only a simulator knows; a scripted operator sees it, no policy may.
         self._truth = self.publisher(msg.RobotState, "ground_truth", qos.CONTROL_WRITER)
         self._outcomes = self.publisher(msg.TaskOutcome, "task_outcome", qos.LATCHED)
-        self._clock = self.publisher(Clock, "/clock", qos.CLOCK_WRITER) if p.publish_clock else None
+        self._clock_writer = self.publisher(Clock, "/clock", qos.CLOCK_WRITER) if p.publish_clock else None
         self._pictures = None
         if p.camera_rate:
             self._pictures = self.publisher(Image, f"camera/{p.camera}/image_raw", qos.SENSOR_WRITER)
@@ -128,10 +128,10 @@ class DriverNode(ManagedNode):
         self._sent = time.monotonic()
         driver = self._driver
         arm = driver.arm
-        if self._clock is not None:
+        if self._clock_writer is not None:
             clock = Clock()
             set_time(clock.clock, arm.time)
-            self._clock.publish(clock)
+            self._clock_writer.publish(clock)
         self._objects.publish(to_message(arm.object_states()))
         self._states.publish(to_message(driver.measure()))
         if self._truth.get_subscription_count():

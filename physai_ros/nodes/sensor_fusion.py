@@ -105,7 +105,7 @@ class SensorFusion(ManagedNode):
             self._refuse("driver_state", error)
             return
         if state.lock_step and self._fuser.required_objects:
-            # Both belong to one instant, on two topics: whichever comes last makes the state, so that every run is alike.
+            # Both belong to one instant, on two topics: whichever comes last makes the state, every run alike.
             if self._objects is None or self._objects.sequence != state.sequence:
                 self._waiting = state
                 return

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
 
 from physai_ros.robot.kinematics import Kinematics, ToolPose
-from physai_ros.robot.rotation import rotation_matrix, vector_from_rotation, yaw_of
+from physai_ros.robot.rotation import quaternion_wxyz, rotation_matrix, vector_from_rotation, yaw_of
 from physai_ros.robot.state import RobotState
 
 TaskFeatures = Callable[[RobotState, np.ndarray], np.ndarray]
-"""Returns what one state says of the task: (n,) relative poses [m, rad], of fixed length; NaN where unknown."""
+"""Returns what one state says of the task: (n,), of fixed length, NaN where unknown.
+
+Relative poses belong there twice, as they are and as tanh over 2 cm: without the fine ones the last centimetre is not
+learned from few demonstrations.
+"""
 
 LAYOUT = "poses-2"
 """Name of the layout of the vector. A policy trained on another layout is refused."""
-
-FINE_SCALE = 0.02
-"""Distance over which the fine features are about linear [m]; without them the last centimetre is not learned."""
 
 _LAG_SCALE = 0.02
 _VELOCITY_SCALE = np.array([0.25, 0.25, 0.25, 1.0, 1.0, 1.0])
@@ -47,7 +49,7 @@ class ObservationEncoder:
     | commanded minus measured pose: translation, rotation vector | 6 |
     | the last two actions: displacement of the commanded pose over `action_scale`, gripper command | 2 (axes + 1) |
     | tanh of the tool force and of the pad forces over 20 N | 3 + 2 |
-    | the task's features, and tanh of them over 2 cm | 2 n |
+    | the task's features, of the measured and of the commanded tool pose | 2 n |
     | 1 for each part that is known: pose, gripper, force, pads, task | 5 |
 
     The last two actions are read off the set-point, so that a demonstration, a correction and what the safety monitor
@@ -77,6 +79,7 @@ class ObservationEncoder:
 
     def encode(self, state: RobotState, goal: np.ndarray) -> np.ndarray:
         """Observation (size,) float32 of one policy step, given its first state and the goal (k,)."""
+        goal = np.asarray(goal, dtype=float)
         now = _Instant(self._kinematics.tool_pose(state.commanded_positions), state.gripper_command)
         history = [now, *self._history[:2]] if self._history else [now, now, now]
         while len(history) < 3:
@@ -88,9 +91,17 @@ class ObservationEncoder:
         actions = np.concatenate([self._action(history[0], history[1]), self._action(history[1], history[2])])
         force = np.tanh(np.asarray(state.wrench[:3]) / _FORCE_SCALE)
         pads = np.tanh(_two(state.contact_forces) / _FORCE_SCALE)
-        task = np.asarray(self._task_features(state, np.asarray(goal, dtype=float)), dtype=float)
+        task = np.asarray(self._task_features(state, goal), dtype=float)
+        if np.isfinite(now.commanded.rotation).all():
+            orientation = quaternion_wxyz(now.commanded.rotation)
+        else:
+            orientation = np.full(4, np.nan)
+        commanded_state = copy(state)
+        commanded_state.ee_position = now.commanded.position
+        commanded_state.ee_orientation = orientation
+        ahead = np.asarray(self._task_features(commanded_state, goal), dtype=float)
         parts = (pose, gripper, force, pads, task)
-        vector = np.concatenate([pose, gripper, actions, force, pads, task, np.tanh(task / FINE_SCALE), _ALL_KNOWN])
+        vector = np.concatenate([pose, gripper, actions, force, pads, task, ahead, _ALL_KNOWN])
         if not np.isfinite(vector).all():
             vector[-len(parts) :] = [np.isfinite(part).all() for part in parts]
             vector = np.nan_to_num(vector, nan=0.0, posinf=0.0, neginf=0.0)

@@ -16,6 +16,9 @@ from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import RobotState
 
+GRIPPER_DEADBAND = 0.2
+"""Gripper predictions nearer to zero than this leave the gripper as it is; the others open or close it wholly."""
+
 
 class ActingPolicy(Protocol):
     """What the runtime needs of a policy: a name and decisions."""
@@ -160,7 +163,8 @@ class PolicyRuntime:
         ee_deltas = np.zeros((len(actions), 6))
         ee_deltas[:, self._axes] = actions[:, :-1] * self._scale
         self._ee_delta = ee_deltas[0]
-        self._gripper = float(actions[0, -1])
+        if abs(actions[0, -1]) > GRIPPER_DEADBAND:
+            self._gripper = float(np.sign(actions[0, -1]))
         self._reference.begin_step(self._ee_delta)
         self._chunk_id += 1
         self._chunk = ActionChunk(

@@ -30,7 +30,8 @@ class RobotSpec:
     """Description of one arm.
 
     Arrays are (n_joints,) in the order of `joint_names`: position [rad], velocity [rad/s], acceleration [rad/s^2],
-    jerk [rad/s^3], effort [N m].
+    jerk [rad/s^3], effort [N m]. `workspace_lower` and `workspace_upper` (3,) are the box that the tool must stay in, in
+    the base frame [m].
     """
 
     name: str
@@ -48,6 +49,8 @@ class RobotSpec:
     home_positions: np.ndarray
     control_rate: float
     command_timeout: float
+    workspace_lower: np.ndarray
+    workspace_upper: np.ndarray
     gripper: GripperSpec
 
     @property
@@ -81,6 +84,7 @@ class RobotSpec:
                 f"{path}: home_positions puts {names[i]} at {home[i]:g} rad, outside its limits "
                 f"{lower[i]:g} to {upper[i]:g}; correct home_positions or the URDF"
             )
+        workspace = _read_box(config["workspace"], path)
         return cls(
             name=str(config["name"]),
             urdf_path=urdf_path,
@@ -97,6 +101,8 @@ class RobotSpec:
             home_positions=home,
             control_rate=_positive(config, "control_rate", path),
             command_timeout=_positive(config, "command_timeout", path),
+            workspace_lower=workspace[0],
+            workspace_upper=workspace[1],
             gripper=gripper,
         )
 
@@ -112,6 +118,7 @@ _KEYS = {
     "jerk_limits",
     "control_rate",
     "command_timeout",
+    "workspace",
     "gripper",
 }
 _GRIPPER_KEYS = {"joints", "max_width", "max_force"}
@@ -157,16 +164,29 @@ def _positive(config: dict, key: str, path: Path) -> float:
     return float(value)
 
 
-def _vector(config: dict, key: str, count: int, path: Path, *, positive: bool = False) -> np.ndarray:
+def _vector(
+    config: dict, key: str, count: int, path: Path, *, positive: bool = False, of: str = "joints"
+) -> np.ndarray:
     try:
         vector = np.asarray(config[key], dtype=float)
     except (TypeError, ValueError) as error:
         raise RobotSpecError(f"{path}: {key} is {config[key]!r}; expected {count} numbers") from error
     if vector.shape != (count,):
-        raise RobotSpecError(f"{path}: {key} has shape {vector.shape}; expected one number for each of {count} joints")
+        raise RobotSpecError(f"{path}: {key} has shape {vector.shape}; expected one number for each of {count} {of}")
     if not np.isfinite(vector).all() or (positive and (vector <= 0).any()):
         raise RobotSpecError(f"{path}: {key} is {vector.tolist()}; expected finite numbers{' above zero' * positive}")
     return vector
+
+
+def _read_box(config: dict, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper corner (3,) [m] of the workspace."""
+    if not isinstance(config, dict):
+        raise RobotSpecError(f"{path}: workspace must be a mapping of lower and upper, three numbers each [m]")
+    _check_keys(config, {"lower", "upper"}, path)
+    lower, upper = (_vector(config, key, 3, path, of="axes of the workspace") for key in ("lower", "upper"))
+    if not (lower < upper).all():
+        raise RobotSpecError(f"{path}: workspace is {lower.tolist()} to {upper.tolist()}; expected lower below upper")
+    return lower, upper
 
 
 def _read_gripper(config: dict, path: Path) -> GripperSpec:

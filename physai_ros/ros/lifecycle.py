@@ -33,9 +33,10 @@ class ManagedNode(LifecycleNode):
     """A lifecycle node whose shell is written once.
 
     A node sets `node_name` and `Parameters`, and overrides what it needs of `configure`, `activate`, `deactivate`,
-    `cleanup` and `diagnose`. These are plain functions: an exception in `configure` or `activate` becomes one line in the
-    log and a failed transition. What `publisher`, `subscribe`, `every` and `serve` make in `configure` is destroyed after
-    `cleanup`. While the node is not active its subscriptions (latched ones apart), timers and services do nothing.
+    `cleanup` and `diagnose`. These are plain functions: an exception in `configure` or `activate` becomes one line in
+    the log and a failed transition. What `publisher`, `subscribe`, `every` and `serve` make in `configure` is
+    destroyed after `cleanup`. While the node is not active its subscriptions (latched ones apart), timers and services
+    do nothing.
     """
 
     node_name: ClassVar[str]
@@ -43,6 +44,8 @@ class ManagedNode(LifecycleNode):
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - those of rclpy's node
         super().__init__(self.node_name, **kwargs)
+        # Names with a class in them are out of reach by accident, and rclpy changes some itself.
+        self._of_rclpy = {name: value for name, value in vars(self).items() if "__" not in name}
         self.parameters = declare(self, self.Parameters)
         self.active = False
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
@@ -127,7 +130,7 @@ class ManagedNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Configure; a failure leaves the node unconfigured, with nothing made."""
-        if not self._attempt("configure", self.configure):
+        if not self._attempt("configure", self._configure_checked):
             self._attempt("clean up", self.cleanup, quiet=True)
             self._destroy_made()
             return TransitionCallbackReturn.FAILURE
@@ -173,6 +176,13 @@ class ManagedNode(LifecycleNode):
             self._configured = False
             self._attempt("clean up", self.cleanup)
             self._destroy_made()
+
+    def _configure_checked(self) -> None:
+        """Configure, and refuse a node that overwrites what rclpy keeps in the same object (`_clock`, `_context`)."""
+        self.configure()
+        taken = [name for name, value in self._of_rclpy.items() if vars(self).get(name) is not value]
+        if taken:
+            raise AttributeError(f"{type(self).__name__}.{taken[0]} is rclpy's; rename the node's own attribute")
 
     def _attempt(self, what: str, action: Callable[[], None], *, quiet: bool = False) -> bool:
         try:

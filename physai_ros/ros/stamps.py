@@ -1,6 +1,7 @@
 """Instants: float seconds in the rooms, `builtin_interfaces/Time` in messages."""
 
 import math
+import struct
 
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
@@ -37,3 +38,10 @@ def header(stamp: float, frame_id: str = "") -> Header:
     set_time(made.stamp, stamp)
     made.frame_id = frame_id
     return made
+
+
+def stamp_of_serialized(message: bytes) -> float:
+    """Instant [s] of a serialized (CDR) message whose first field is a header, without reading the rest."""
+    order = "<" if message[1] & 1 else ">"
+    seconds, nanoseconds = struct.unpack_from(f"{order}iI", message, 4)
+    return (seconds * _NANOSECONDS + nanoseconds) / _NANOSECONDS

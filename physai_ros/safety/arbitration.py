@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from physai_ros.robot.action import Intervention, RobotAction
-from physai_ros.safety.command import CommandSource
+from physai_ros.robot.command import CommandSource
 
 
 class Choice(NamedTuple):
@@ -19,7 +19,7 @@ class Choice(NamedTuple):
 class Arbiter:
     """Gives control to an operator whose enable switch is held and whose lease runs, else to the policy.
 
-    After a release, and after `bar`, the policy gets control back only by a proposal for a later state: one that it made
+    After a release, and after `bar`, the policy gets control back only by a proposal for a later state: one made
     knowing where the command stands.
     """
 

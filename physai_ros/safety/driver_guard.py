@@ -8,9 +8,9 @@ from collections import Counter
 
 import numpy as np
 
+from physai_ros.robot.command import SafeCommand, StopTrajectory
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverMode
-from physai_ros.safety.command import SafeCommand, StopTrajectory
 
 
 class DriverGuard:
@@ -18,7 +18,8 @@ class DriverGuard:
 
     A cycle in which no command came goes along the last command's stop, so that a late command finds the arm where it
     would have been anyway, a little slower. After `valid_for` of silence the stop is played to its end whatever comes,
-    and the guard is latched until `resume`. `now` [s] is on the caller's clock: steady when paced, simulated in lock-step.
+    and the guard is latched until `resume`. `now` [s] is on the caller's clock: steady when paced, simulated in
+    lock-step.
     """
 
     def __init__(self, spec: RobotSpec) -> None:
@@ -36,7 +37,9 @@ class DriverGuard:
         """Put the set-point at `positions` (n_joints,) [rad], at rest; no command is in force. Mode and claim stay."""
         positions = np.array(positions, dtype=float)
         if positions.shape != self._spec.home_positions.shape or not np.isfinite(positions).all():
-            raise ValueError(f"set-point is {positions.tolist()}; expected {len(self._spec.joint_names)} finite numbers")
+            raise ValueError(
+                f"set-point is {positions.tolist()}; expected {len(self._spec.joint_names)} finite numbers"
+            )
         self._set = positions
         self._command: SafeCommand | None = None
         self._stop = StopTrajectory(self._period, positions[np.newaxis])
@@ -47,7 +50,7 @@ class DriverGuard:
             self.mode = DriverMode.STOPPED
 
     def claim(self, claimant: str) -> str:
-        """A fresh token that every command must carry; ends the claim before it and stops the arm until `resume`."""
+        """Token that every command must carry; ends the claim before it and stops the arm until `resume`."""
         self._token = secrets.token_hex(16)
         self.claimant = claimant
         self.command_sequence = 0
@@ -91,8 +94,8 @@ class DriverGuard:
                 self._stop_began = now - self._played * self._stop.time_step
         elif self.mode == DriverMode.STOPPING:
             if self._stop_began == -math.inf:
-                self._stop_began = now - self._played * self._stop.time_step
-            self._advance(math.floor((now - self._stop_began) / self._stop.time_step + 0.4) + 1)
+                self._stop_began = now - (self._played + 1) * self._stop.time_step
+            self._advance(math.floor((now - self._stop_began) / self._stop.time_step + 0.4))
         if self.mode == DriverMode.STOPPING and self._played >= len(self._stop.positions):
             self.mode = DriverMode.STOPPED
         return self._set.copy(), self._gripper

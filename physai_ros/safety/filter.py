@@ -11,7 +11,7 @@ from physai_ros.robot.kinematics import Kinematics
 from physai_ros.safety.limits import SafetyLimits
 from physai_ros.safety.set_point import SetPoint
 
-_ROUNDS = 4  # of linearising the tool's speed
+_ROUNDS = 8  # of linearising the tool's speed, which converges from above in two or three
 _TOLERANCE = 1e-6  # [m] of a linearised constraint, a little more than the solver's own
 
 
@@ -29,11 +29,13 @@ class Projection(NamedTuple):
 class SafetyFilter:
     """Projects a target on what one control cycle may do from a set-point.
 
-    Joint limits make a box: velocity, acceleration, jerk, and the speed from which a jerk-limited stop still ends inside
-    the position limits. The workspace adds half-spaces in control-barrier form (Ames et al., "Control barrier
+    Joint limits make a box: velocity, acceleration, jerk, and the speed from which a jerk-limited stop still ends
+    inside the position limits. The workspace adds half-spaces in control-barrier form (Ames et al., "Control barrier
     functions: theory and applications", 2019), the tool's speed a half-space against its direction; both are linearised
     at the set-point and solved as a quadratic program by daqp (Arnstrom et al., "A dual active-set solver for embedded
-    quadratic programming using recursive LDL' updates", 2022) only where the box alone breaks them.
+    quadratic programming using recursive LDL' updates", 2022) only where the box alone breaks them. The tool's speed
+    knows of this cycle only: where joints that cancelled each other can no longer do so, it passes its limit by up to
+    a tenth until they have braked.
     """
 
     def __init__(self, limits: SafetyLimits, kinematics: Kinematics, control_period: float) -> None:
@@ -124,35 +126,52 @@ class SafetyFilter:
             length = float(np.sqrt(moved @ moved))
             if (walls @ step > allowed + _TOLERANCE).any():
                 bent = (*bent, "workspace") if "workspace" not in bent else bent
-            elif length > max(top_speed, 0.0) * (1 + 1e-3) + _TOLERANCE:
-                slowest = self._slowest_speed(jacobian, set_point)
-                if length <= slowest + _TOLERANCE:
-                    return step, bent  # braking down to a limit that has just been lowered
+            elif length > top_speed * (1 + 2e-3) + _TOLERANCE:
                 rows = np.concatenate([rows, (moved / length @ jacobian)[np.newaxis]])
-                bounds = np.append(bounds, max(top_speed, slowest) * (1 - 1e-4))
+                bounds = np.append(bounds, top_speed * (1 - 1e-3))
                 bent = (*bent, "tool_speed") if "tool_speed" not in bent else bent
             else:
                 return step, bent
-            step = self._solve(wanted, rows, bounds, lower * period, upper * period)
+            step = self._solve(self._hessian, wanted, rows, bounds, lower * period, upper * period)
             if step is None:
-                return None, bent
-        return None, bent
+                break
+        return self._brake_tool(jacobian, set_point, walls, allowed, lower, upper), bent
 
-    def _slowest_speed(self, jacobian: np.ndarray, set_point: SetPoint) -> float:
-        """Way of the tool in one cycle [m] when every joint brakes as hard as it may."""
-        now = set_point.velocities
-        braked = np.sign(now) * np.maximum(np.abs(now) - self._delta_velocity, 0.0)
-        return float(np.linalg.norm(jacobian @ braked)) * self._period
+    def _brake_tool(
+        self,
+        jacobian: np.ndarray,
+        set_point: SetPoint,
+        walls: np.ndarray,
+        allowed: np.ndarray,
+        lower: np.ndarray,
+        upper: np.ndarray,
+    ) -> np.ndarray | None:
+        """Step with the slowest tool that the joints can make now; None where that is no slower than it is already.
+
+        For a tool that is above a speed limit which has just been lowered.
+        """
+        period = self._period
+        hessian = jacobian.T @ jacobian + 1e-4 * self._hessian
+        step = self._solve(hessian, np.zeros(len(lower)), walls, allowed, lower * period, upper * period)
+        speed_now = float(np.linalg.norm(jacobian @ set_point.velocities)) * period
+        return step if step is not None and float(np.linalg.norm(jacobian @ step)) < speed_now else None
 
     def _solve(
-        self, wanted: np.ndarray, rows: np.ndarray, bounds: np.ndarray, lower: np.ndarray, upper: np.ndarray
+        self,
+        hessian: np.ndarray,
+        wanted: np.ndarray,
+        rows: np.ndarray,
+        bounds: np.ndarray,
+        lower: np.ndarray,
+        upper: np.ndarray,
     ) -> np.ndarray | None:
+        """Step nearest to `wanted` in the metric `hessian`, inside the box and with `rows` @ step <= `bounds`."""
         # Scaled to thousandths, so that the solver's absolute tolerance is far below a step.
         scale = 1e3
         above = np.concatenate([upper, bounds]) * scale
         below = np.concatenate([np.minimum(lower, upper), np.full(len(bounds), -1e30)])
         below[: len(lower)] *= scale
-        step, _, flag, _ = daqp.solve(self._hessian, -wanted * scale, np.ascontiguousarray(rows), above, below)
+        step, _, flag, _ = daqp.solve(hessian, -(hessian @ wanted) * scale, np.ascontiguousarray(rows), above, below)
         return np.clip(step / scale, lower, upper) if flag == 1 else None
 
     def _named(self, wanted: np.ndarray, set_point: SetPoint, scale: float) -> tuple[str, ...]:

@@ -100,8 +100,8 @@ class SafetyLimits:
             acceleration=spec.acceleration_limits,
             jerk=spec.jerk_limits,
             effort=spec.effort_limits,
-            workspace_lower=np.array([-0.9, -0.9, 0.0]),
-            workspace_upper=np.array([0.9, 0.9, 1.3]),
+            workspace_lower=spec.workspace_lower,
+            workspace_upper=spec.workspace_upper,
             command_timeout=spec.command_timeout,
         )
         limits = replace(own, **overrides)

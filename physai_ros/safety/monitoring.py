@@ -44,7 +44,7 @@ class StateMonitor:
         self._was_active = False
 
     def observe(self, state: DriverState) -> Observation:
-        """What one driver state says."""
+        """Conditions and joint positions of one driver state."""
         conditions: set[str] = set()
         if state.fault != DriverFault.NONE:
             conditions.add("driver_fault")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from physai_ros.safety.command import CommandSource
+from physai_ros.robot.command import CommandSource
 from physai_ros.safety.state_machine import SafetyState
 
 

@@ -20,11 +20,11 @@ class SetPoint(NamedTuple):
 
     @classmethod
     def at_rest(cls, positions: np.ndarray) -> SetPoint:
-        """A set-point that holds `positions` (n_joints,) [rad]."""
+        """Set-point that holds `positions` (n_joints,) [rad]."""
         positions = np.array(positions, dtype=float)
         return cls(positions, np.zeros(positions.shape), np.zeros(positions.shape))
 
     def followed_by(self, positions: np.ndarray, control_period: float) -> SetPoint:
-        """The set-point after one more cycle [s] at `positions` (n_joints,) [rad]."""
+        """Set-point after one more cycle [s] at `positions` (n_joints,) [rad]."""
         velocities = (positions - self.positions) / control_period
         return SetPoint(positions, velocities, (velocities - self.velocities) / control_period)

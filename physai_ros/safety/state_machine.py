@@ -58,7 +58,7 @@ class SafetyStateMachine:
         self.state = SafetyState.INACTIVE
 
     def update(self, conditions: set[str]) -> SafetyState:
-        """The state after one more cycle in which `conditions` were observed."""
+        """State after one more cycle in which `conditions` were observed."""
         if self.state == SafetyState.INACTIVE:
             return self.state
         if not conditions and not self._counts and not self._active and not self._latched:
@@ -101,7 +101,7 @@ class SafetyStateMachine:
         if self._latched:
             self._latched.clear()
             self._counts.clear()
-            self._active.clear()
+            self._active = {"proposal_awaited": 1}
             self.state = SafetyState.HOLD
         return ""
 

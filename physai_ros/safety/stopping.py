@@ -7,14 +7,14 @@ import math
 import numpy as np
 from ruckig import ControlInterface, InputParameter, Result, Ruckig, Synchronization, Trajectory
 
+from physai_ros.robot.command import StopTrajectory
 from physai_ros.robot.kinematics import Kinematics
-from physai_ros.safety.command import StopTrajectory
 from physai_ros.safety.limits import SafetyLimits
 from physai_ros.safety.set_point import SetPoint
 
 
 def hold_trajectory(positions: np.ndarray, control_period: float) -> StopTrajectory:
-    """The stop of a set-point that is at rest already: one sample."""
+    """Stop of a set-point that is at rest already: one sample."""
     return StopTrajectory(control_period, positions[np.newaxis].copy())
 
 
@@ -39,7 +39,7 @@ class StopPlanner:
         self._input.target_acceleration = [0.0] * count
 
     def plan(self, start: SetPoint) -> StopTrajectory | None:
-        """The quickest stop from `start`, sampled each control period; None where ruckig finds none."""
+        """Quickest stop from `start`, sampled each control period; None where ruckig finds none."""
         if not start.velocities.any():
             return hold_trajectory(start.positions, self._period)
         self._input.current_position = start.positions
@@ -110,7 +110,8 @@ class StopVerifier:
         clearance = self.clearance(start.positions)
         if clearance - float((np.abs(path - start.positions) @ self.reach).max()) > 0:
             return ""
-        least = min(clearance, 0.0) - self._tolerance
+        # Not the tolerance below where it stands already, or every cycle would go a little further out.
+        least = min(clearance - 1e-6, -self._tolerance)
         for index in sorted({len(path) // 4, len(path) // 2, 3 * len(path) // 4, len(path) - 1}):
             if self._exact(path[index]) < least:
                 return self._named(path[index])

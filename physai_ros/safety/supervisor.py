@@ -7,11 +7,11 @@ from collections import deque
 import numpy as np
 
 from physai_ros.robot.action import Intervention, RobotAction
+from physai_ros.robot.command import CommandSource, SafeCommand, StopTrajectory
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverState
 from physai_ros.safety.arbitration import Arbiter, Choice
-from physai_ros.safety.command import CommandSource, SafeCommand, StopTrajectory
 from physai_ros.safety.filter import SafetyFilter
 from physai_ros.safety.limits import SafetyConfigurationError, SafetyLimits
 from physai_ros.safety.monitoring import StateMonitor
@@ -29,9 +29,9 @@ _LOST = 1.0  # [s] without a driver state
 class SafetySupervisor:
     """Decides on every driver state; holds where the command stands and the stop that was verified for it.
 
-    A command is permitted only if a jerk-limited stop from its end state keeps the limits along its whole path. That stop
-    travels with the command; it is what is played whenever there is no next command to permit. So there is always a way
-    to rest that has been checked.
+    A command is permitted only if a jerk-limited stop from its end state keeps the limits along its whole path. That
+    stop travels with the command; it is what is played whenever there is no next command to permit. So there is always
+    a way to rest that has been checked.
     """
 
     def __init__(self, spec: RobotSpec, limits: SafetyLimits, kinematics: Kinematics) -> None:
@@ -58,7 +58,7 @@ class SafetySupervisor:
         self._carried: set[str] = set()
         self._gripper = 1.0
         self._source = CommandSource.HOLD
-        self._recent: deque[np.ndarray] = deque(maxlen=64)
+        self._recent: deque[np.ndarray] = deque(maxlen=8)
         self._stops: deque[StopTrajectory] = deque(maxlen=8)
         self._stand(set_point)
 
@@ -72,9 +72,12 @@ class SafetySupervisor:
         self._monitor.reset()
         observed = self._monitor.observe(driver_state)
         if observed.positions is None:
-            raise SafetyConfigurationError("the driver's state is invalid (sizes, NaN); correct the driver, then activate")
+            raise SafetyConfigurationError(
+                "the driver's state is invalid (sizes, NaN); correct the driver, then activate"
+            )
         self._forget(SetPoint.at_rest(observed.commanded))
         self._gripper = float(np.clip(np.nan_to_num(driver_state.gripper_command, nan=1.0), -1.0, 1.0))
+        self._last_sequence = driver_state.sequence - 1  # older proposals do not count, whoever made them
         self._machine.activate("not_resumed")
 
     def deactivate(self) -> None:
@@ -99,7 +102,11 @@ class SafetySupervisor:
         return True, "holding; the arm moves again with the next proposal"
 
     def set_force_budget(self, newtons: float) -> None:
-        """Stop at this force on the tool [N] from now on; raises SafetyConfigurationError if it is no positive number."""
+        """Stop at this force on the tool [N] from now on.
+
+        Raises:
+            SafetyConfigurationError: it is not a finite number above zero.
+        """
         if not np.isfinite(newtons) or newtons <= 0:
             raise SafetyConfigurationError(f"force budget is {newtons!r} N; expected a finite number above zero")
         self._monitor.force_budget = float(newtons)
@@ -124,7 +131,7 @@ class SafetySupervisor:
     def decide(
         self, driver_state: DriverState, proposal: RobotAction | None, intervention: Intervention | None, now: float
     ) -> SafeCommand:
-        """The command that answers `driver_state`; a state that was answered before gets the same answer again.
+        """Command that answers `driver_state`; a state that was answered before gets the same answer again.
 
         `proposal` and `intervention` are the newest that came; their age is judged here. `now` [s] is on the clock that
         time-outs count on: steady when paced, the simulated stamp in lock-step.
@@ -133,7 +140,9 @@ class SafetySupervisor:
             SafetyConfigurationError: the supervisor is not active.
         """
         if self._machine.state == SafetyState.INACTIVE:
-            raise SafetyConfigurationError("the safety supervisor is not active; call activate with a driver state first")
+            raise SafetyConfigurationError(
+                "the safety supervisor is not active; call activate with a driver state first"
+            )
         sequence = driver_state.sequence
         if self._last is not None and sequence == self._last_sequence:
             return self._last
@@ -175,6 +184,11 @@ class SafetySupervisor:
             stops=self._machine.stops,
             foreign_commands=self._foreign,
         )
+
+    @property
+    def state(self) -> SafetyState:
+        """State of the monitor, without the work of `status`."""
+        return self._machine.state
 
     @property
     def set_point(self) -> SetPoint:
@@ -273,7 +287,12 @@ class SafetySupervisor:
         self._tracker.reset()
 
     def _command(
-        self, state: DriverState, choice: Choice, reference: np.ndarray | None, permitted: bool, reasons: tuple[str, ...]
+        self,
+        state: DriverState,
+        choice: Choice,
+        reference: np.ndarray | None,
+        permitted: bool,
+        reasons: tuple[str, ...],
     ) -> SafeCommand:
         at_rest = not self._set.velocities.any()
         if permitted:

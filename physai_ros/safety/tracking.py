@@ -17,7 +17,7 @@ class ReferenceTracker:
     largest speed from which discrete braking still ends on it (time-optimal control of a double integrator in discrete
     time: Gao, "On discrete time optimal control: a closed-form solution", 2004), with one ratio for all joints, so that
     the tool stays on the line between set-point and reference. A steady reference of speed v is then followed v / 2a
-    seconds late, where a is the acceleration limit of the joint that needs it most, and where it stops, so does the arm.
+    seconds late, where a is the acceleration limit of the joint that needs it most, and the arm stops where it stops.
     Catching up instead would run past every stop by v^2 / 2a: four centimetres at the speeds of a learned policy.
     """
 
@@ -52,7 +52,8 @@ class ReferenceTracker:
         cycles = np.ceil(0.5 * (np.sqrt(1.0 + 8.0 * distance / self._unit) - 1.0) - 1e-9)
         cycles = np.maximum(cycles, 1.0)
         braking = distance / cycles + self._unit * (cycles - 1.0) / 2.0
-        ratio = float((braking / np.maximum(distance, 1e-12)).min())
+        # A joint that is there already sets no pace; nor does the rounding of one that is.
+        ratio = float(np.min(braking / np.maximum(distance, 1e-9), where=distance > 1e-9, initial=1.0))
         return reference if ratio >= 1.0 else set_point.positions + ratio * lag
 
     def _carry_on(self, reference: np.ndarray, cycle: int) -> np.ndarray:

@@ -66,6 +66,7 @@ class SimulatedDriver:
         self._test = task.test() if episode_id else None
         self._goal = np.array(scenario.goal, dtype=float)
         self._start = self.arm.sequence
+        self._tested = -1
         return self.arm.sequence
 
     def measure(self) -> DriverState:

@@ -28,6 +28,7 @@ class TrainerConfig:
         hidden_sizes, members, chunk_steps: of the network.
         member_share: share of the samples that each member of the ensemble learns from.
         outcome_batch: samples a step that the value head learns the outcome from.
+        observation_noise: added to normalized observations in training, in standard deviations of each component.
         seed: of weights and sampling.
     """
 
@@ -46,6 +47,7 @@ class TrainerConfig:
     chunk_steps: int = 1
     member_share: float = 0.8
     outcome_batch: int = 64
+    observation_noise: float = 0.05
     seed: int = 0
     gate: GateConfig = field(default_factory=GateConfig)
     significance: SignificanceConfig = field(default_factory=SignificanceConfig)

@@ -199,7 +199,11 @@ class SparseTrainer:
             return torch.from_numpy(np.concatenate([pool.columns.view(name)[draw.indices] for pool, draw in draws]))
 
         weights = torch.from_numpy(np.concatenate([draw.weights for _, draw in draws]))
-        output = self.network(gather("observations"))
+        observations = gather("observations")
+        if self.config.observation_noise:
+            noise = self.generator.standard_normal(observations.shape, dtype=np.float32) * self.config.observation_noise
+            observations = observations + torch.from_numpy(noise) / self.network.observation_scale
+        output = self.network(observations)
         error = functional.huber_loss(
             output.actions,
             gather("actions")[:, None].expand_as(output.actions),
@@ -222,7 +226,7 @@ class SparseTrainer:
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1.0 - decay)
         self.counters.forward += len(weights)
         self._remember(draws, per_member, output.actions, output.features)
-        return float(loss), math.nan if value_loss is None else float(value_loss)
+        return loss.item(), math.nan if value_loss is None else value_loss.item()
 
     def _value_loss(self) -> torch.Tensor | None:
         """Loss of the value head on outcomes of any episode; its gradient stays in the head."""

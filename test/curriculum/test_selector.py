@@ -1,3 +1,5 @@
+"""Which scenario is next."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,8 +10,8 @@ from physai_ros.curriculum.selector import METHODS, ScenarioSelector
 BOUNDS = {"x": (0.3, 0.6), "y": (-0.2, 0.2), "still": (1.0, 1.0)}
 
 
-def run(method, seed, count=60, fails=lambda p: p["x"] > 0.5, **options):
-    selector = ScenarioSelector(BOUNDS, np.random.default_rng(seed), method, **options)
+def run(method, seed, count=60, fails=lambda p: p["x"] > 0.5):
+    selector = ScenarioSelector(BOUNDS, np.random.default_rng(seed), method)
     drawn = []
     for _ in range(count):
         drawn.append(selector.next())
@@ -27,11 +29,9 @@ def test_scenarios_are_inside_the_bounds_and_repeatable(method, seed):
 
 
 def test_failure_goes_back_to_where_it_failed_and_uniform_does_not():
-    def share(method):
-        return np.mean([p["x"] > 0.5 for seed in range(10) for p in run(method, seed)[0]])
-
-    assert share("uniform") == pytest.approx(1 / 3, abs=0.06)
-    assert share("failure") > 0.5
+    shares = {m: np.mean([p["x"] > 0.5 for seed in range(10) for p in run(m, seed)[0]]) for m in METHODS}
+    assert shares["uniform"] == pytest.approx(1 / 3, abs=0.06)
+    assert shares["failure"] > 0.5
 
 
 def test_the_uniform_share_keeps_everything_possible():

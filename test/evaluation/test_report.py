@@ -49,7 +49,9 @@ def example_run(folder: Path) -> RunRecord:
                 episode_id=f"{i:06d}",
                 purpose="train",
                 success=success,
-                failure_mode="none" if success else str(generator.choice(["timeout", "drop", "collision", "unstable_grasp"])),
+                failure_mode="none"
+                if success
+                else str(generator.choice(["timeout", "drop", "collision", "unstable_grasp"])),
                 policy_version=f"{i // 10:06d}",
                 wall_time=9.0 * (i + 1),
                 arm_time=7.0 * (i + 1),
@@ -68,8 +70,12 @@ def example_run(folder: Path) -> RunRecord:
     ):
         successes = tuple(bool(x) for x in generator.random(100) < rate)
         run.evaluations.append(HeldOutEvaluation(label, role, "000001", seeds, successes, after, 9.0 * after))
-    run.changes = [PolicyChange(f"{i:06d}", "better", 10 * i, 90.0 * i, "17 of 20 against 12 of 20") for i in range(1, 8)]
-    run.activation = [ActivationSample(t, t * 10, 0.06 + 0.02 * float(np.sin(t / 50)) + 0.1 * 0.99**t) for t in range(0, 720, 5)]
+    run.changes = [
+        PolicyChange(f"{i:06d}", "better", 10 * i, 90.0 * i, "17 of 20 against 12 of 20") for i in range(1, 8)
+    ]
+    run.activation = [
+        ActivationSample(t, t * 10, 0.06 + 0.02 * float(np.sin(t / 50)) + 0.1 * 0.99**t) for t in range(0, 720, 5)
+    ]
     run.selection = [
         SelectionShare("demonstrations", 0.3, 0.12),
         SelectionShare("corrections", 0.08, 0.31),

@@ -25,7 +25,8 @@ paired = st.tuples(*[st.integers(0, 40)] * 4).filter(lambda c: sum(c) > 0).map(l
 
 
 @pytest.mark.parametrize(
-    ("successes", "trials", "lower", "upper"), [(10, 10, 69, 100), (20, 20, 83, 100), (17, 20, 62, 97), (14, 20, 46, 88)]
+    ("successes", "trials", "lower", "upper"),
+    [(10, 10, 69, 100), (20, 20, 83, 100), (17, 20, 62, 97), (14, 20, 46, 88)],
 )
 def test_clopper_pearson_agrees_with_published_tables(successes: int, trials: int, lower: int, upper: int) -> None:
     interval = clopper_pearson(successes, trials)

@@ -1,3 +1,5 @@
+"""Columns of serialised messages are what decoding them one by one gives."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings

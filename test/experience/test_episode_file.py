@@ -1,4 +1,7 @@
+"""Files of episodes: round trips, cuts, other readers."""
+
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ from rosbags.highlevel import AnyReader
 from physai_ros.experience.episode import Phase, Purpose
 from physai_ros.experience.episode_file import read_episode, write_episode
 from physai_ros.experience.episode_messages import messages_of
-from physai_ros.experience.messages import TOPIC_TYPES, seconds_of, time_of
+from physai_ros.experience.messages import TOPIC_TYPES, deserialize, seconds_of, serialize, time_of
 from physai_ros.experience.recording import EpisodeRecorder, RecordingError
 from physai_ros.experience.summary import EpisodeSummary
 
@@ -122,9 +125,21 @@ def test_what_lies_outside_the_episode_is_trimmed_and_repeats_count_once(make_ep
     assert read.lost_samples == 0
 
 
-def test_a_label_goes_before_the_verdict_of_the_test(make_episode, tmp_path):
-    path = write_episode(tmp_path / "e.mcap", make_episode(end_reason="label failure"))
-    assert not read_episode(path).outcome.success
+def test_a_label_takes_the_place_of_the_tests_verdict(make_episode, tmp_path):
+    episode = make_episode(end_reason="label")
+    stream = list(messages_of(episode))
+    verdict = deserialize(next(d for t, _, d in stream if t == "task_outcome"), TOPIC_TYPES["task_outcome"])
+    label = replace(verdict, success=False, failure_mode="unknown", stage="label", state_sequence=0)
+    recorder = EpisodeRecorder(tmp_path / "e.mcap")
+    for topic, when, data in [
+        *stream,
+        ("task_outcome", stream[-1][1], serialize(label, TOPIC_TYPES["task_outcome"])),
+    ]:
+        recorder.append(topic, TOPIC_TYPES[topic], when, data)
+    recorder.finish({})
+    read = read_episode(tmp_path / "e.mcap")
+    assert not read.outcome.success
+    assert len(read) == len(episode)
 
 
 def test_an_unfinished_episode_says_so(make_episode, tmp_path):

@@ -1,3 +1,5 @@
+"""The store: ids and purposes, crashes, full and read-only disks."""
+
 import json
 import os
 import resource

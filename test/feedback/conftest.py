@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from physai_ros.experience.episode import Episode, EpisodeContext, EpisodeOutcome, Phase, Purpose
-from physai_ros.safety.command import CommandSource
+from physai_ros.robot.command import CommandSource
 
 
 def build_episode(
@@ -24,7 +24,7 @@ def build_episode(
     count = round(seconds * 100)
     zeros = np.zeros
     series = {
-        "stamp": 5.0 + np.arange(count) / 100.0,
+        "stamp": (500 + np.arange(count)) / 100.0,
         "sequence": np.arange(count) + 1,
         **{name: zeros((count, 7)) for name in ("joint_positions", "joint_velocities", "joint_torques")},
         "commanded_positions": zeros((count, 7)),

@@ -1,3 +1,5 @@
+"""Records, statistics and learning health."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

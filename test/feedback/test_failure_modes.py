@@ -1,10 +1,12 @@
+"""Each failure has one cause, and it is named."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physai_ros.feedback.failure_modes import classify_failure
-from physai_ros.safety.command import CommandSource
+from physai_ros.robot.command import CommandSource
 from physai_ros.tasks.task import FAILURE_MODES
 
 BUDGET = 40.0

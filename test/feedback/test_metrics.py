@@ -1,3 +1,5 @@
+"""Laws of the metrics."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 
 from physai_ros.feedback.metrics import EpisodeMetrics, contact_profile, count_runs
 from physai_ros.feedback.smoothness import log_dimensionless_jerk, spectral_arc_length
-from physai_ros.safety.command import CommandSource
+from physai_ros.robot.command import CommandSource
 
 MEASURES = [log_dimensionless_jerk, spectral_arc_length]
 forces = st.lists(st.floats(0, 200), min_size=2, max_size=40)

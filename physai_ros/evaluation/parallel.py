@@ -1,0 +1,174 @@
+"""Many trials over several processes; which process runs what makes no difference to the results."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+import physai_ros
+from physai_ros.evaluation.trials import Trial, TrialResult, TrialRunner, TrialSettings
+
+
+class TrialError(RuntimeError):
+    """A trial could not be run; the message says why."""
+
+
+class Cancelled(RuntimeError):
+    """Somebody asked to stop; what had finished was reported to the callback before."""
+
+
+def run_trials(
+    trials: Iterable[Trial],
+    settings: TrialSettings,
+    *,
+    workers: int = 0,
+    niceness: int = 0,
+    on_result: Callable[[TrialResult], None] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> list[TrialResult]:
+    """Results in the order of the trials' indices; `on_result` hears of each as it comes, in any order.
+
+    `workers` 0 runs them in this process; from 1 on in processes of their own, with their own `niceness`, so that a
+    control loop nearby is not disturbed.
+
+    Raises:
+        TrialError: a trial cannot be run, or a process died.
+        Cancelled: `cancelled()` became true.
+    """
+    waiting = deque(trials)
+    if not waiting:
+        return []
+    heard = on_result or (lambda _result: None)
+    if workers <= 0:
+        results = _run_here(waiting, settings, heard, cancelled)
+    else:
+        results = _run_in_processes(waiting, settings, min(workers, len(waiting)), niceness, heard, cancelled)
+    return sorted(results, key=lambda result: result.index)
+
+
+def _run_here(
+    waiting: deque[Trial],
+    settings: TrialSettings,
+    heard: Callable[[TrialResult], None],
+    cancelled: Callable[[], bool],
+) -> list[TrialResult]:
+    results = []
+    try:
+        runner = TrialRunner(settings)
+        try:
+            for trial in waiting:
+                if cancelled():
+                    raise Cancelled(f"cancelled after {len(results)} of {len(waiting)} episodes")
+                results.append(runner.run(trial))
+                heard(results[-1])
+        finally:
+            runner.close()
+    except (LookupError, OSError, ValueError) as error:
+        raise TrialError(str(error)) from error
+    return results
+
+
+def _run_in_processes(
+    waiting: deque[Trial],
+    settings: TrialSettings,
+    workers: int,
+    niceness: int,
+    heard: Callable[[TrialResult], None],
+    cancelled: Callable[[], bool],
+) -> list[TrialResult]:
+    total, results = len(waiting), []
+    replies: SimpleQueue[tuple[_Worker, str]] = SimpleQueue()
+    crew = [_Worker(settings, niceness, replies) for _ in range(workers)]
+    try:
+        for worker in crew:
+            worker.give(waiting)
+        while len(results) < total:
+            if cancelled():
+                raise Cancelled(f"cancelled after {len(results)} of {total} episodes")
+            try:
+                worker, line = replies.get(timeout=0.2)
+            except Empty:
+                continue
+            if not line:
+                if worker.busy:
+                    raise TrialError(f"a process that runs trials died (exit code {worker.exit_code()}); run it again")
+                continue
+            reply = json.loads(line)
+            if "error" in reply:
+                raise TrialError(reply["error"])
+            results.append(TrialResult(**reply))
+            heard(results[-1])
+            worker.give(waiting)
+    finally:
+        for worker in crew:
+            worker.end()
+    return results
+
+
+class _Worker:
+    """One process and the thread that reads its replies; an empty line says that it ended."""
+
+    def __init__(self, settings: TrialSettings, niceness: int, replies: SimpleQueue) -> None:
+        command = [sys.executable, "-m", "physai_ros.evaluation.worker"]
+        environment = dict(os.environ)
+        # Where this package lies in a source tree, the child must find the same one.
+        own = str(Path(physai_ros.__file__).resolve().parents[1])
+        environment["PYTHONPATH"] = os.pathsep.join([own, *filter(None, [environment.get("PYTHONPATH")])])
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment
+        )
+        if niceness:
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, niceness)
+        self.busy = False
+        self._send(settings.to_json())
+        self._reader = threading.Thread(target=self._read, args=(replies,), name="trial replies", daemon=True)
+        self._reader.start()
+
+    def give(self, waiting: deque[Trial]) -> None:
+        """Hand over the next trial; when there is none left, let the process end."""
+        self.busy = bool(waiting)
+        if waiting:
+            self._send(json.dumps(asdict(waiting.popleft())))
+        elif not self._process.stdin.closed:
+            self._process.stdin.close()
+
+    def exit_code(self) -> int:
+        """Exit code of the process, once it has ended."""
+        return self._process.wait(timeout=5.0)
+
+    def end(self) -> None:
+        """End the process, whatever it is doing."""
+        if self._process.poll() is None and self.busy:
+            self._process.kill()
+        self.busy = False
+        try:
+            self._process.stdin.close()
+        except OSError:
+            pass  # it died with words unread
+        try:
+            self._process.wait(timeout=10.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(timeout=5.0)
+        self._process.stdout.close()
+
+    def _send(self, line: str) -> None:
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except OSError:
+            pass  # it has died; the reader says so
+
+    def _read(self, replies: SimpleQueue) -> None:
+        for line in self._process.stdout:
+            replies.put((self, line))
+        replies.put((self, ""))

@@ -1,0 +1,124 @@
+"""Node `feedback_collector`: writes every episode as a durable file, judges it, and then announces it."""
+
+import time
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+
+from physai_ros import msg
+from physai_ros.experience.messages import TOPIC_TYPES
+from physai_ros.experience.store import EpisodeStore
+from physai_ros.experience.summary import EpisodeSummary
+from physai_ros.feedback.collector import DEFAULT_FORCE_BUDGET, EpisodeFeedbackRecord, PhysicalFeedbackCollector
+from physai_ros.feedback.live import LiveRecording
+from physai_ros.ros import qos
+from physai_ros.ros.lifecycle import ERROR, OK, WARN, ManagedNode, run
+from physai_ros.ros.parameters import parameter
+from physai_ros.ros.stamps import header
+from physai_ros.tasks.catalog import TASKS
+
+POLL_PERIOD = 0.05  # [s] between looks at whether an ended episode is all in
+PROFILES = {"episode": qos.LATCHED, "task_outcome": qos.LATCHED}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters of `feedback_collector`."""
+
+    store: str = parameter("runs/episodes", "Folder of the episode store; made if it does not exist.")
+    force_budget: float = parameter(
+        DEFAULT_FORCE_BUDGET, "Tool force that a task of your own allows [N].", minimum=0.1, maximum=1000.0
+    )
+
+
+class FeedbackCollector(ManagedNode):
+    """Records raw messages, so that nothing is decoded that need not be."""
+
+    node_name = "feedback_collector"
+    Parameters = Parameters
+
+    def configure(self) -> None:
+        """Open the store and subscribe to everything that an episode is made of."""
+        self._collector = PhysicalFeedbackCollector(EpisodeStore(Path(self.parameters.store)), self._force_budget)
+        self._live = LiveRecording(self._collector, self.get_namespace().rstrip("/"))
+        self._running = b""
+        self._last_log_time = 0
+        self._announced = 0
+        self._feedback = self.publisher(msg.EpisodeFeedback, "episode_feedback", qos.EVENT)
+        for topic, type_name in TOPIC_TYPES.items():
+            message_type = getattr(msg, type_name.rsplit("/", 1)[-1])
+            self.subscribe(message_type, topic, partial(self._on_message, topic), _profile(topic), raw=True)
+        self.every(POLL_PERIOD, self._poll)
+
+    def activate(self) -> None:
+        """Recover what a crash left behind, say so, and join an episode that is running already."""
+        for summary in self._live.recover():
+            self.get_logger().warning(f"recovered episode {summary.context.episode_id}: {summary.samples} samples")
+            self._announce(summary)
+        if self._running:
+            self._live.add("episode", self._running, self._log_time(), time.monotonic())
+
+    def deactivate(self) -> None:
+        """Close the episode that is being recorded; it is marked as not complete."""
+        for summary in self._live.close():
+            self._announce(summary)
+
+    def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
+        """Error while the disk takes nothing, warning once samples were lost."""
+        if not self.active:
+            return OK, "not active", {}
+        live = self._live
+        values = {
+            "recording": live.recording,
+            "announced_episodes": self._announced,
+            "lost_samples": live.lost_samples,
+            "unwritten_episodes": live.unwritten_episodes,
+            "unwritten_messages": live.unwritten_messages,
+            "store": self.parameters.store,
+        }
+        if live.error:
+            return ERROR, live.error, values
+        if live.lost_samples:
+            return WARN, f"{live.lost_samples} samples were lost", values
+        return OK, f"recording {live.recording}" if live.recording else "waiting for an episode", values
+
+    def _on_message(self, topic: str, data: bytes) -> None:
+        if topic == "episode":
+            self._running = data
+        if self.active:
+            self._live.add(topic, data, self._log_time(), time.monotonic())
+
+    def _poll(self) -> None:
+        for summary in self._live.poll(time.monotonic()):
+            self._announce(summary)
+
+    def _announce(self, summary: EpisodeSummary) -> None:
+        """Publish what is durable already."""
+        record = EpisodeFeedbackRecord.from_summary(summary)
+        values = {field.name: getattr(record, field.name) for field in fields(record)} | {
+            "purpose": int(record.purpose)
+        }
+        self._feedback.publish(msg.EpisodeFeedback(header=header(self.now()), **values))
+        self._announced += 1
+
+    def _force_budget(self, task: str) -> float:
+        # The name came over the wire: it is looked up, never imported.
+        return TASKS[task].force_budget if task in TASKS else self.parameters.force_budget
+
+    def _log_time(self) -> int:
+        """Node clock [ns], held where it jumps back."""
+        self._last_log_time = max(self._last_log_time, self.get_clock().now().nanoseconds)
+        return self._last_log_time
+
+
+def _profile(topic: str) -> qos.QoSProfile:
+    return PROFILES.get(topic, qos.RECORD)
+
+
+def main() -> int:
+    """Exit code of the node's process."""
+    return run(FeedbackCollector)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

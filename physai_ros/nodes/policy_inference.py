@@ -1,0 +1,246 @@
+"""Plays the policy: one absolute step for every `robot_state` of an episode."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from physai_ros import msg
+from physai_ros.experience.episode import EpisodeContext, Phase, Purpose
+from physai_ros.policy.activation import PolicyFileError, read_activation
+from physai_ros.policy.loader import PolicyLoader
+from physai_ros.policy.lock_step import LockStepOrder
+from physai_ros.policy.registry import PolicyRegistry
+from physai_ros.policy.runtime import ActingPolicy, PolicyRuntime
+from physai_ros.robot.hold import hold_action
+from physai_ros.robot.kinematics import Kinematics
+from physai_ros.robot.spec import RobotSpec
+from physai_ros.robot.state import RobotState
+from physai_ros.ros import qos
+from physai_ros.ros.conversions import from_message, to_message
+from physai_ros.ros.lifecycle import ERROR, OK, WARN, ManagedNode, run
+from physai_ros.ros.parameters import parameter
+from physai_ros.tasks.catalog import load_task
+from physai_ros.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters of the inference."""
+
+    robot: str = parameter("fr3_sim", "Robot configuration, by name or path.")
+    task: str = parameter("pick_place", "Task that the policy is for; `episode` may name another.")
+    mode: str = parameter("paced", "As the driver's.", choices=("paced", "lock_step"))
+    registry: str = parameter("registry", "Folder of the policy versions.")
+    threads: int = parameter(1, "Threads of the network.", minimum=1, maximum=64)
+
+
+class PolicyInference(ManagedNode):
+    """Acts while an episode runs; the version is fixed for the episode, but for a rollback."""
+
+    node_name = "policy_inference"
+    Parameters = Parameters
+
+    def configure(self) -> None:
+        """Build the runtime and begin to load the active version."""
+        p = self.parameters
+        torch.set_num_threads(p.threads)
+        self._spec = RobotSpec.load(p.robot)
+        self._kinematics = Kinematics(self._spec)
+        self._registry = PolicyRegistry(p.registry)
+        self._episode = EpisodeContext()
+        self._runtime: PolicyRuntime | None = None
+        self._task: Task | None = None
+        self._use_task(p.task)
+        self._loader = PolicyLoader(self._load)
+        self._actions = self.publisher(msg.RobotAction, "proposed_action", qos.CONTROL_WRITER)
+        self._chunks = self.publisher(msg.ActionChunk, "action_chunk", qos.EVENT)
+        # Lock-step waits for every message; paced, only the newest counts.
+        profile = qos.RECORD if p.mode == "lock_step" else qos.CONTROL
+        self.subscribe(msg.RobotState, "robot_state", self._on_state, profile)
+        self.subscribe(msg.SafeCommand, "safe_command", self._on_command, profile)
+        self.subscribe(msg.EpisodeContext, "episode", self._on_episode, qos.LATCHED)
+        self.subscribe(msg.PolicyUpdate, "policy_update", self._on_update, qos.LATCHED)
+        self._forget()
+        self._load_active()
+
+    def activate(self) -> None:
+        """Go on with the episode that runs, if one does."""
+        self._begin()
+
+    def deactivate(self) -> None:
+        """Stop acting."""
+        self._forget()
+
+    def cleanup(self) -> None:
+        """Stop the loader."""
+        if hasattr(self, "_loader"):
+            self._loader.close()
+
+    def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
+        """Version in force and what could not be loaded."""
+        if not self.active:
+            return super().diagnose()
+        version = self._runtime.policy.version if self._runtime.policy else "none"
+        values = {
+            "version": version,
+            "actions": self._acted,
+            "episode": self._episode.episode_id,
+            "problem": self._problem,
+        }
+        if self._problem:
+            return ERROR, self._problem, values
+        return (OK, f"acts by {version}", values) if self._runtime.policy else (WARN, "no policy is active yet", values)
+
+    def _forget(self) -> None:
+        self._in_order = LockStepOrder() if self.parameters.mode == "lock_step" else None
+        self._answer: msg.RobotAction | None = None
+        self._version = ""
+        self._begun = ""
+        self._acted = 0
+        self._problem = ""
+
+    def _use_task(self, name: str) -> None:
+        if self._task is not None and name in {self._task_name, ""}:
+            return
+        task = load_task(name)
+        policy = self._runtime.policy if self._runtime is not None else None
+        self._task, self._task_name = task, name
+        self._runtime = self._make_runtime(self._kinematics, policy)
+
+    def _make_runtime(self, kinematics: Kinematics, policy: ActingPolicy | None = None) -> PolicyRuntime:
+        task = self._task
+        return PolicyRuntime(self._spec, kinematics, task.features, task.action_axes, task.action_scale, policy)
+
+    def _load(self, version: str) -> ActingPolicy:
+        """Runs in the loader's thread, on a runtime of its own."""
+        runtime = self._make_runtime(Kinematics(self._spec))
+        runtime.load(self._registry, version)
+        return runtime.policy
+
+    def _load_active(self) -> str:
+        """The active version; begins to load it."""
+        try:
+            version = read_activation(Path(self.parameters.registry)).version
+        except PolicyFileError as error:
+            self._problem = str(error)
+            self.get_logger().error(self._problem)
+            return ""
+        if version:
+            self._loader.request(version)
+        return version
+
+    def _on_update(self, message: msg.PolicyUpdate) -> None:
+        version = self._load_active() or message.version
+        self._loader.request(version)
+        if message.immediate and self._begun:
+            self._version = version
+
+    def _on_episode(self, message: msg.EpisodeContext) -> None:
+        self._episode = from_message(message)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Take in the episode as it stands; its policy may still have to be loaded."""
+        context = self._episode
+        if context.phase != Phase.RUNNING:
+            self._begun = ""
+            return
+        try:
+            self._use_task(context.task)
+        except ValueError as error:
+            self.get_logger().error(f"episode {context.episode_id}: {error}")
+            return
+        scripted = context.purpose == Purpose.DEMONSTRATE and not context.policy_version
+        self._version = "" if scripted else context.policy_version or self._load_active()
+        if self._version:
+            self._loader.request(self._version)
+        self._begun = ""
+        self._answer = None
+        if self._in_order is not None:
+            self._in_order.begin(context.start_sequence)
+            self._follow()
+
+    def _on_command(self, message: msg.SafeCommand) -> None:
+        by_policy = message.source == msg.SafeCommand.SOURCE_POLICY
+        if self._in_order is not None:
+            self._in_order.add_command(message.state_sequence, by_policy)
+            self._follow()
+        elif not by_policy:
+            self._runtime.interrupt()
+
+    def _on_state(self, message: msg.RobotState) -> None:
+        if self._answer is not None and self._answer.state_sequence == message.sequence:
+            self._actions.publish(self._answer)  # the driver asks again
+            return
+        state = from_message(message)
+        if self._in_order is not None:
+            self._in_order.add_state(state)
+            self._follow()
+        elif self._ready and state.sequence >= self._episode.start_sequence:
+            self._respond(state)
+
+    def _follow(self) -> None:
+        """In lock-step: answer every state whose turn it is."""
+        if self._episode.phase != Phase.RUNNING:
+            self._in_order.keep_newest()
+            return
+        while self._ready and (turn := self._in_order.next()) is not None:
+            state, interrupted = turn
+            if interrupted:
+                self._runtime.interrupt()
+            self._respond(state)
+
+    def _respond(self, state: RobotState) -> None:
+        if not state.modality("joints").valid:
+            return  # nothing to act on; the safety monitor names the modality
+        self._acted += 1
+        chunk = self._runtime.last_chunk
+        if self._version:
+            action = self._runtime.act(state)
+        else:  # a person drives, or no version can be used
+            action = hold_action(state, self._acted, self._spec.control_period, self._episode.episode_id)
+        self._answer = to_message(action)
+        self._actions.publish(self._answer)
+        if self._runtime.last_chunk is not chunk:
+            self._chunks.publish(to_message(self._runtime.last_chunk))
+
+    @property
+    def _ready(self) -> bool:
+        """Whether an episode runs and there is something to act by; begins the episode when its policy is there."""
+        episode = self._episode
+        if episode.phase != Phase.RUNNING or not self._take_version():
+            return False
+        if self._begun != episode.episode_id:
+            self._begun = episode.episode_id
+            self._runtime.start_episode(episode.goal, episode.episode_id, episode.start_sequence)
+        return True
+
+    def _take_version(self) -> bool:
+        """Whether there is something to act by: the version asked for, or the one in force where it cannot be used."""
+        runtime, version = self._runtime, self._version
+        if not version or (runtime.policy is not None and runtime.policy.version == version):
+            return True
+        policy = self._loader.policy(version)
+        if policy is not None:
+            runtime.policy, self._problem = policy, ""
+            runtime.interrupt()
+            return True
+        problem = self._loader.problem(version)
+        if problem:
+            self._version = runtime.policy.version if runtime.policy is not None else ""
+            self._problem = f"policy {version} refused: {problem}"
+            self.get_logger().error(f"{self._problem}; acting by {self._version or 'holding'}")
+        return bool(problem)
+
+
+def main() -> int:
+    """Exit code of the inference's process."""
+    return run(PolicyInference)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""Permits: answers driver states with the commands that may reach the motors."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+
+from std_srvs.srv import Trigger
+
+from physai_ros import msg
+from physai_ros.experience.episode import Phase, Purpose
+from physai_ros.robot.kinematics import Kinematics
+from physai_ros.robot.spec import RobotSpec
+from physai_ros.robot.state import DriverMode, DriverState
+from physai_ros.ros import qos
+from physai_ros.ros.conversions import from_message, to_message
+from physai_ros.ros.conversions_safety import safety_status_message
+from physai_ros.ros.driver_link import DriverLink, DriverLinkError
+from physai_ros.ros.lifecycle import ERROR, OK, WARN, ManagedNode, run
+from physai_ros.ros.parameters import parameter
+from physai_ros.safety.limits import SafetyConfigurationError, SafetyLimits
+from physai_ros.safety.lock_step import LockStepGate
+from physai_ros.safety.state_machine import SafetyState
+from physai_ros.safety.supervisor import SafetySupervisor
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters of the safety monitor."""
+
+    robot: str = parameter("fr3_sim", "Robot configuration, by name or path.")
+    auto_resume: bool = parameter(True, "Resume by itself when it claims a driver that nobody claimed before.")
+    force_budget: float = parameter(60.0, "Force on the tool that stops the arm [N].", minimum=1.0, maximum=1000.0)
+    tool_speed: float = parameter(1.0, "Largest speed of the tool [m/s].", minimum=0.01, maximum=10.0)
+    tracking_error: float = parameter(0.3, "Largest distance from the set-point [rad].", minimum=0.001, maximum=3.0)
+    position_margin: float = parameter(0.01, "Taken off both ends of every joint [rad].", minimum=0.0, maximum=0.5)
+    workspace_lower: tuple[float, ...] = parameter((), "Lower corner x, y, z of the tool's box [m]; empty: default.")
+    workspace_upper: tuple[float, ...] = parameter((), "Upper corner x, y, z of the tool's box [m]; empty: default.")
+    reduced_speed: bool = parameter(False, "Go at a quarter of the speed limits.")
+    sink_without_timeout: str = parameter(
+        "", "Why a driver without a time-out of its own is accepted; empty: it is not."
+    )
+    driver_timeout: float = parameter(2.0, "Patience with the driver's services [s].", minimum=0.1, maximum=30.0)
+
+
+class SafetyMonitor(ManagedNode):
+    """A thin shell round `SafetySupervisor`; it alone holds the driver's token."""
+
+    node_name = "safety_monitor"
+    Parameters = Parameters
+
+    def configure(self) -> None:
+        """Build limits and supervisor."""
+        p = self.parameters
+        spec = RobotSpec.load(p.robot)
+        given = {name: getattr(p, name) for name in ("workspace_lower", "workspace_upper") if getattr(p, name)}
+        limits = SafetyLimits.from_spec(
+            spec,
+            position_margin=p.position_margin,
+            force_budget=p.force_budget,
+            tool_speed=p.tool_speed,
+            tracking_error=p.tracking_error,
+            sink_without_timeout=p.sink_without_timeout,
+            **given,
+        )
+        self._supervisor = SafetySupervisor(spec, limits, Kinematics(spec))
+        self._supervisor.set_reduced_speed(p.reduced_speed)
+        self._link = DriverLink(self, p.driver_timeout)
+        self._commands = self.publisher(msg.SafeCommand, "safe_command", qos.CONTROL_WRITER)
+        self._status = self.publisher(msg.SafetyStatus, "safety_status", qos.EVENT)
+        self.subscribe(msg.DriverState, "driver_state", self._on_state, qos.CONTROL)
+        self.subscribe(msg.RobotAction, "proposed_action", self._on_proposal, qos.CONTROL)
+        self.subscribe(msg.Intervention, "intervention", self._on_intervention, qos.INTERVENTION)
+        self.subscribe(msg.EpisodeContext, "episode", self._on_episode, qos.LATCHED)
+        self.subscribe(msg.SafeCommand, "safe_command", self._on_command, qos.COMMAND, raw=True)
+        self.serve(Trigger, "emergency_stop", self._emergency_stop)
+        self.serve(Trigger, "resume", self._resume)
+        self.every(0.05, self._watch)
+        self.every(0.1, self._publish_status)
+        self._token = ""
+        self._forget()
+
+    def activate(self) -> None:
+        """Claim the driver and compare limits; stay STOPPED unless nobody had claimed it before."""
+        fresh = self._link.state().mode == DriverMode.IDLE
+        self._claim()
+        if fresh and self.parameters.auto_resume:
+            self._link.resume()
+            self._supervisor.resume()
+        else:
+            self.get_logger().warning("the driver was claimed before: STOPPED until resume is called")
+        self._publish_status()
+
+    def deactivate(self) -> None:
+        """Permit nothing; the driver plays the last verified stop."""
+        self._supervisor.deactivate()
+        self._publish_status()
+        self._token = ""
+        self._forget()
+
+    def cleanup(self) -> None:
+        """Close the link to the driver."""
+        if hasattr(self, "_link"):
+            self._link.close()
+            del self._link
+
+    def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
+        """State, reasons and counters."""
+        if not self.active:
+            return super().diagnose()
+        report = self._supervisor.status()
+        level = {SafetyState.NOMINAL: OK, SafetyState.LIMITED: OK, SafetyState.STOPPED: ERROR}.get(report.state, WARN)
+        names = ("decisions", "altered", "refused", "stops", "foreign_commands")
+        values = {"reasons": ", ".join(report.reasons), **{name: getattr(report, name) for name in names}}
+        return level, report.state.name.lower(), values
+
+    def _forget(self) -> None:
+        self._state: DriverState | None = None
+        self._answer: msg.SafeCommand | None = None
+        self._gate = LockStepGate()
+
+    def _claim(self) -> None:
+        self._forget()
+        self._token = self._link.claim()
+        self._supervisor.activate(self._link.state())
+
+    def _on_state(self, message: msg.DriverState) -> None:
+        if self._answer is not None and message.sequence == self._answer.state_sequence:
+            if message.lock_step:
+                self._commands.publish(self._answer)  # the driver asks again
+            return
+        self._state = from_message(message)
+        self._decide()
+
+    def _on_proposal(self, message: msg.RobotAction) -> None:
+        self._gate.hear_proposal(from_message(message))
+        self._decide_if_waiting()
+
+    def _on_intervention(self, message: msg.Intervention) -> None:
+        self._gate.hear_intervention(from_message(message))
+        self._decide_if_waiting()
+
+    def _on_episode(self, message: msg.EpisodeContext) -> None:
+        # Whoever may intervene in this episode is waited for from its first state on.
+        helped = message.phase == Phase.RUNNING and message.purpose != Purpose.EVALUATE
+        self._gate.expect_operator(helped and self.count_publishers("intervention") > 0)
+
+    def _on_command(self, raw: bytes) -> None:
+        if self._token.encode() not in raw:
+            self._supervisor.note_foreign_command()
+            self.get_logger().error("somebody else publishes safe_command", throttle_duration_sec=1.0)
+
+    def _decide_if_waiting(self) -> None:
+        state = self._state
+        answered = self._answer is not None and state is not None and self._answer.state_sequence == state.sequence
+        if state is not None and state.lock_step and not answered:
+            self._decide()
+
+    def _decide(self) -> None:
+        state, gate = self._state, self._gate
+        if state.lock_step and not gate.is_open(state.sequence, time.monotonic()):
+            return
+        before = self._supervisor.state
+        now = state.stamp if state.lock_step else time.monotonic()
+        command = self._supervisor.decide(state, gate.proposal, gate.intervention, now)
+        command.token = self._token
+        self._answer = to_message(command)
+        self._commands.publish(self._answer)
+        if self._supervisor.state != before:
+            self._publish_status()
+
+    def _watch(self) -> None:
+        if self._state is None:
+            return
+        if self._state.lock_step:
+            self._decide_if_waiting()
+            return
+        before = self._supervisor.state
+        if self._supervisor.watch(time.monotonic()) != before:
+            self._publish_status()
+
+    def _publish_status(self) -> None:
+        self._status.publish(safety_status_message(self._supervisor.status(), self.now()))
+
+    def _emergency_stop(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._supervisor.emergency_stop()
+        self._publish_status()
+        response.success, response.message = True, "stopping; call resume to start again"
+        return response
+
+    def _resume(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._supervisor.state != SafetyState.STOPPED:
+            response.success, response.message = True, "not stopped"
+            return response
+        try:
+            # A fresh claim: the driver may have restarted, or another monitor may have taken it.
+            self._claim()
+            self._link.resume()
+            response.success, response.message = self._supervisor.resume()
+        except (DriverLinkError, SafetyConfigurationError) as error:
+            response.message = str(error)
+        self._publish_status()
+        return response
+
+
+def main() -> int:
+    """Exit code of the safety monitor's process."""
+    return run(SafetyMonitor)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""Whom a decision waits for where time advances by answers."""
+
+from __future__ import annotations
+
+from physai_ros.robot.action import Intervention, RobotAction
+
+_PATIENCE = 0.5  # [s] of wall time
+
+
+class LockStepGate:
+    """Opens when all who may move the arm have spoken for a state: what happens must not depend on who is faster.
+
+    The policy always has to speak. An operator has to once one is there, at every state, if only to say that the switch
+    is not held; after 0.5 s of wall time without a word nobody waits for the operator until the next one.
+    """
+
+    def __init__(self) -> None:
+        self.proposal: RobotAction | None = None
+        self.intervention: Intervention | None = None
+        self._operator = False
+        self._sequence = -1
+        self._since = 0.0
+
+    def expect_operator(self, expected: bool) -> None:
+        """Wait, or no longer wait, for an operator from the next state on."""
+        self._operator = expected
+
+    def hear_proposal(self, proposal: RobotAction) -> None:
+        """Take the policy's newest word."""
+        self.proposal = proposal
+
+    def hear_intervention(self, intervention: Intervention) -> None:
+        """Take the operator's newest word."""
+        self.intervention = intervention
+        self._operator = True
+
+    def is_open(self, sequence: int, wall_time: float) -> bool:
+        """Whether the state `sequence` can be decided on at `wall_time` [s], on a steady clock."""
+        if sequence != self._sequence:
+            self._sequence, self._since = sequence, wall_time
+        proposed = self.proposal is not None and self.proposal.state_sequence == sequence
+        if self._operator and wall_time - self._since > _PATIENCE:
+            self._operator = False
+        if not self._operator:
+            return proposed
+        word = self.intervention
+        return word is not None and word.action.state_sequence == sequence and (word.enable or proposed)

@@ -1,0 +1,119 @@
+"""The stream of a graph becomes episodes on disk, without ROS."""
+
+import errno
+import os
+
+import numpy as np
+import pytest
+
+from physai_ros.experience.episode import Phase
+from physai_ros.experience.episode_messages import messages_of
+from physai_ros.experience.store import EpisodeStore
+from physai_ros.feedback.collector import PhysicalFeedbackCollector
+from physai_ros.feedback.live import SETTLE, LiveRecording
+
+
+@pytest.fixture
+def live(tmp_path):
+    return LiveRecording(PhysicalFeedbackCollector(EpisodeStore(tmp_path)), "/arm")
+
+
+def feed(live, stream, steady=0.0):
+    for topic, when, data in stream:
+        live.add(topic, data, when, steady)
+
+
+def ended(episode):
+    """The stream of an episode, its context's last word at the end."""
+    return list(messages_of(episode))
+
+
+def test_an_episode_is_durable_before_it_is_given_out(live, make_episode):
+    episode = make_episode("a", mode="timeout")
+    feed(live, ended(episode))
+    (summary,) = live.poll(0.01)  # the answer to the last sample is in, so that there is nothing to wait for
+    assert live.poll(SETTLE) == []
+    assert summary.failure_mode == "timeout"
+    read = EpisodeStore(live._store.folder).read("a")
+    for name, column in episode.series.items():
+        np.testing.assert_array_equal(column, read.series[name])
+    assert read.complete
+    assert not live.recording
+
+
+def test_samples_before_and_after_word_of_the_episode_are_in_it(live, make_episode):
+    stream = ended(make_episode("a"))
+    first = [entry for entry in stream if entry[0] == "episode"]
+    rest = [entry for entry in stream if entry[0] != "episode"]
+    feed(live, [*rest[:30], first[0], *rest[30:-40], first[1]])
+    assert live.poll(0.01) == []
+    feed(live, rest[-40:])
+    (summary,) = live.poll(0.2)
+    assert summary.samples == 600
+    assert summary.lost_samples == 0
+
+
+def test_lost_samples_are_counted_and_waited_for_no_longer_than_a_second(live, make_episode):
+    stream = ended(make_episode("a", mode="timeout"))
+    states = [i for i, entry in enumerate(stream) if entry[0] == "robot_state"]
+    gone = {states[i] for i in (5, 6, 300, 599)}
+    feed(live, [entry for i, entry in enumerate(stream) if i not in gone])
+    assert live.poll(0.9) == []
+    (summary,) = live.poll(SETTLE + 0.01)
+    assert (summary.samples, summary.lost_samples) == (596, 4)
+    assert live.lost_samples == 4
+
+
+def test_an_episode_that_never_ended_is_not_complete(live, make_episode):
+    feed(live, ended(make_episode("a"))[:-1])
+    feed(live, ended(make_episode("b")))
+    assert [(s.context.episode_id, s.complete) for s in live.poll(1.1)] == [("a", False), ("b", True)]
+    feed(live, ended(make_episode("c"))[:-1])
+    assert [(s.context.episode_id, s.complete) for s in live.close()] == [("c", False)]
+
+
+def test_an_old_verdict_is_not_taken_for_this_episodes(live, make_episode):
+    old = [e for e in messages_of(make_episode("old", success=True)) if e[0] == "task_outcome"]
+    feed(live, old)
+    stream = ended(make_episode("a", mode="timeout", start_sequence=1))
+    feed(live, [stream[0], *old, *stream[1:]])
+    (summary,) = live.poll(1.1)
+    assert not summary.outcome.success
+
+
+def test_the_rest_of_a_recovered_episode_is_left_out(live, make_episode):
+    episode = make_episode("a")
+    live._store.write(episode)
+    feed(live, ended(episode))
+    assert live.poll(1.1) == []
+    feed(live, ended(make_episode("b")))
+    assert [s.context.episode_id for s in live.poll(1.1)] == ["b"]
+
+
+def test_a_full_disk_is_counted_and_said_and_ends(live, make_episode, monkeypatch):
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        feed(live, ended(make_episode("a")))
+        assert live.poll(1.1) == []
+    assert "No space left on device" in live.error
+    assert live.unwritten_episodes == 1
+    feed(live, ended(make_episode("b")))
+    ids = [(s.context.episode_id, s.complete) for s in live.poll(1.1)]
+    assert ids == [("a", False), ("b", True)]  # what was cut off came back when there was space
+    assert live.error == ""
+
+
+@pytest.mark.parametrize("topic", ["robot_state", "task_outcome", "episode"])
+def test_garbage_on_the_wire_hurts_nobody(live, make_episode, topic):
+    stream = ended(make_episode("a"))
+    feed(live, [stream[0], (topic, stream[0][1], b"\0\1\0\0rubbish"), *stream[1:]])
+    (summary,) = live.poll(1.1)
+    assert summary.samples == 600
+
+
+def test_contexts_that_are_no_episode_start_nothing(live, make_episode):
+    feed(live, [e for e in messages_of(make_episode("", phase=Phase.IDLE)) if e[0] == "episode"])
+    assert not live.recording

@@ -1,0 +1,47 @@
+"""A decision waits for all who may move the arm, and for nobody who is not there."""
+
+import pytest
+
+from physai_ros.safety.lock_step import LockStepGate
+
+
+@pytest.fixture
+def gate():
+    return LockStepGate()
+
+
+def test_the_policy_has_to_speak_for_this_very_state(gate, loop):
+    assert not gate.is_open(7, 0.0)
+    gate.hear_proposal(loop.action(loop.spec.home_positions, state_sequence=6))
+    assert not gate.is_open(7, 0.0)
+    gate.hear_proposal(loop.action(loop.spec.home_positions, state_sequence=7))
+    assert gate.is_open(7, 0.0)
+
+
+def test_an_operator_who_is_there_is_waited_for(gate, loop):
+    home = loop.spec.home_positions
+    gate.expect_operator(True)
+    gate.hear_proposal(loop.action(home, state_sequence=loop.sequence))
+    assert not gate.is_open(loop.sequence, 0.0)
+    gate.hear_intervention(loop.intervention(home, enable=False))
+    assert gate.is_open(loop.sequence, 0.0)
+
+
+def test_an_operator_in_control_needs_no_policy(gate, loop):
+    gate.hear_intervention(loop.intervention(loop.spec.home_positions))
+    assert gate.is_open(loop.sequence, 0.0)
+
+
+def test_a_silent_operator_is_given_up_until_the_next_word(gate, loop):
+    home = loop.spec.home_positions
+    gate.hear_intervention(loop.intervention(home))
+    sequence = loop.sequence + 1
+    gate.hear_proposal(loop.action(home, state_sequence=sequence))
+    assert not gate.is_open(sequence, 10.0)
+    assert not gate.is_open(sequence, 10.4)
+    assert gate.is_open(sequence, 10.6)
+    gate.hear_proposal(loop.action(home, state_sequence=sequence + 1))
+    assert gate.is_open(sequence + 1, 10.7)
+    gate.hear_intervention(loop.intervention(home))
+    gate.hear_proposal(loop.action(home, state_sequence=sequence + 2))
+    assert not gate.is_open(sequence + 2, 10.8)
