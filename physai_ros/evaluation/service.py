@@ -83,8 +83,8 @@ class EvaluationService:
             raise ValueError("backend 'graph' needs the live graph; start the evaluator as its node")
         if request.backend not in ("sim", "graph"):
             raise ValueError(
-                f"backend '{request.backend}' cannot be used: choose sim or graph; on a robot somebody must restore the "
-                "scene between two episodes, which this version cannot ask for"
+                f"backend '{request.backend}' cannot be used: choose sim or graph; on a robot somebody must restore "
+                "the scene between two episodes, which this version cannot ask for"
             )
         return self.jobs.submit(request, lambda job: self._evaluate(request, job))
 
