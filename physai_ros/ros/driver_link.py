@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from physai_ros import msg, srv
@@ -41,6 +41,11 @@ class DriverLink:
         )
         self._executor = SingleThreadedExecutor(context=owner.context)
         self._executor.add_node(self._node)
+        # It is there from the start, so that discovery is over when the first state is asked for.
+        self._states = self._node.create_subscription(
+            msg.DriverState, owner.resolve_topic_name("driver_state"), self._on_state, qos.CONTROL
+        )
+        self._heard = Future(executor=self._executor)
         self._claim = self._node.create_client(srv.ClaimDriver, owner.resolve_service_name("claim_driver"))
         self._resume = self._node.create_client(Trigger, owner.resolve_service_name("driver/resume"))
 
@@ -50,21 +55,12 @@ class DriverLink:
         Raises:
             DriverLinkError: none came in time.
         """
-        future: rclpy.Future = rclpy.Future()
-        topic = self._owner.resolve_topic_name("driver_state")
-
-        def heard(message: msg.DriverState) -> None:
-            if not future.done():
-                future.set_result(message)
-
-        subscription = self._node.create_subscription(msg.DriverState, topic, heard, qos.CONTROL)
-        try:
-            self._executor.spin_until_future_complete(future, self._timeout)
-        finally:
-            self._node.destroy_subscription(subscription)
-        if not future.done():
+        self._heard = Future(executor=self._executor)
+        self._executor.spin_until_future_complete(self._heard, self._timeout)
+        if not self._heard.done():
+            topic = self._states.topic_name
             raise DriverLinkError(f"nothing came on {topic} within {self._timeout:g} s; start the driver first")
-        return from_message(future.result())
+        return from_message(self._heard.result())
 
     def claim(self) -> str:
         """Token of a fresh claim; the driver is stopped until `resume`.
@@ -93,6 +89,10 @@ class DriverLink:
         """Destroy the link's node."""
         self._executor.shutdown(timeout_sec=1.0)
         self._node.destroy_node()
+
+    def _on_state(self, message: msg.DriverState) -> None:
+        if not self._heard.done():
+            self._heard.set_result(message)
 
     def _ask(self, client: Any, request: Any) -> Any:  # noqa: ANN401 - rclpy's client and messages
         until = time.monotonic() + self._timeout

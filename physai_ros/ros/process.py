@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -12,10 +13,11 @@ from typing import Protocol
 
 import rclpy
 from rclpy.exceptions import ROSInterruptException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from physai_ros.ros.executor import ControlExecutor
 from physai_ros.ros.parameters import ParameterError
 
 
@@ -35,7 +37,7 @@ def spin_process(make_node: Callable[[], Node], arguments: list[str] | None = No
         print(error, file=sys.stderr, flush=True)
         rclpy.try_shutdown()
         return 2
-    executor = SingleThreadedExecutor()
+    executor = ControlExecutor()
     executor.add_node(node)
     try:
         with (
@@ -49,6 +51,7 @@ def spin_process(make_node: Callable[[], Node], arguments: list[str] | None = No
         executor.shutdown(timeout_sec=1.0)
         node.destroy_node()
         rclpy.try_shutdown()
+        gc.unfreeze()
     return 0
 
 

@@ -101,7 +101,7 @@ class SafetyStateMachine:
         if self._latched:
             self._latched.clear()
             self._counts.clear()
-            self._active.clear()
+            self._active = {"proposal_awaited": 1}
             self.state = SafetyState.HOLD
         return ""
 

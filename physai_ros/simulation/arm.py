@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import NamedTuple
 
 import mujoco
@@ -19,6 +20,8 @@ from physai_ros.tasks.task import Scenario, Task
 
 GRIPPER_SPEED = 0.2  # [m/s] of the opening between the pads
 VELOCITY_WINDOW = 0.2  # [s] over which the drive differentiates its encoder: velocity noise is position noise over it
+_NOISE_CYCLES = 64
+_WRENCH_SHARE = np.array([1.0, 1.0, 1.0, 0.1, 0.1, 0.1])  # torques get a tenth of the noise of forces
 
 
 class Contact(NamedTuple):
@@ -121,6 +124,8 @@ class SimulatedArm:
         self._seed = seed
         self._cycle = 0
         self._measured: tuple[DriverState, ObjectStates] | None = None
+        self._truth: tuple[DriverState, ObjectStates] | None = None
+        self._noise_block: tuple[int, np.ndarray] | None = None
         self.sequence += 1
 
     def step(self, positions: np.ndarray, gripper_command: float) -> None:
@@ -198,8 +203,7 @@ class SimulatedArm:
 
     def task_state(self) -> RobotState:
         """The true state of arm and objects, for the task's test, the expert and the operator."""
-        driver, objects = self.true_driver_state(), self.true_object_states()
-        return self._robot_state(driver, objects)
+        return self._robot_state(*self._true_states())
 
     def perceived_state(self) -> RobotState:
         """Arm and objects as measured at this instant, aligned without any filter."""
@@ -317,33 +321,53 @@ class SimulatedArm:
 
     def _measure(self) -> tuple[DriverState, ObjectStates]:
         if self._measured is None:
-            driver, objects = self.true_driver_state(), self.true_object_states()
-            self._add_noise(driver, objects)
-            self._measured = driver, objects
+            driver, objects = self._true_states()
+            self._measured = self._with_noise(driver, objects)
         return self._measured
 
-    def _add_noise(self, driver: DriverState, objects: ObjectStates) -> None:
+    def _true_states(self) -> tuple[DriverState, ObjectStates]:
+        """Arm and objects as they are, read off once an instant."""
+        if self._truth is None or self._truth[0].sequence != self.sequence:
+            self._truth = self.true_driver_state(), self.true_object_states()
+        return self._truth
+
+    def _noise(self, size: int) -> np.ndarray:
+        """Standard normal numbers (size,) of this seed and cycle, drawn in blocks since a generator is dear to make."""
+        block, row = divmod(self._cycle, _NOISE_CYCLES)
+        if self._noise_block is None or self._noise_block[0] != block:
+            generator = np.random.default_rng([self._seed, block])
+            self._noise_block = block, generator.standard_normal((_NOISE_CYCLES, size))
+        return self._noise_block[1][row]
+
+    def _with_noise(self, truth: DriverState, objects: ObjectStates) -> tuple[DriverState, ObjectStates]:
         physics = self._physics
-        generator = np.random.default_rng([self._seed, self._cycle])
-        joints, pads, count = self.spec.joint_names, len(self._fingers), len(objects.names)
-        draw = generator.standard_normal(3 * len(joints) + 6 + pads + 3 * count)
-        encoder, velocity, torque, wrench, pad, position = np.split(
-            draw, np.cumsum([len(joints), len(joints), len(joints), 6, pads])
+        joints, pads, count = len(self.spec.joint_names), len(self._fingers), len(objects.names)
+        noise = self._noise(3 * joints + 6 + pads + 3 * count)
+        encoder, velocity, torque = noise[: 3 * joints].reshape(3, joints)
+        wrench, pad = noise[3 * joints : 3 * joints + 6], noise[3 * joints + 6 : 3 * joints + 6 + pads]
+        contact_forces = np.maximum(truth.contact_forces + physics.force_noise * pad, 0.0)
+        driver = replace(
+            truth,
+            joint_positions=truth.joint_positions + physics.encoder_noise * encoder,
+            joint_velocities=truth.joint_velocities + physics.encoder_noise / VELOCITY_WINDOW * velocity,
+            joint_torques=truth.joint_torques + 0.1 * physics.force_noise * torque,
+            wrench=truth.wrench + physics.force_noise * _WRENCH_SHARE * wrench,
+            contact_forces=contact_forces,
+            gripper_force=float(contact_forces.mean()),
         )
-        driver.joint_positions += physics.encoder_noise * encoder
-        driver.joint_velocities += physics.encoder_noise / VELOCITY_WINDOW * velocity
-        driver.joint_torques += 0.1 * physics.force_noise * torque
-        driver.wrench[:3] += physics.force_noise * wrench[:3]
-        driver.wrench[3:] += 0.1 * physics.force_noise * wrench[3:]
-        driver.contact_forces = np.maximum(driver.contact_forces + physics.force_noise * pad, 0.0)
-        driver.gripper_force = float(driver.contact_forces.mean())
-        objects.positions += physics.object_noise * position.reshape(count, 3)
-        objects.positions += physics.calibration_x, physics.calibration_y, physics.calibration_z
+        offset = physics.calibration_x, physics.calibration_y, physics.calibration_z
+        objects = replace(
+            objects,
+            positions=objects.positions + physics.object_noise * noise[-3 * count :].reshape(count, 3) + offset
+            if count
+            else objects.positions,
+        )
         if physics.calibration_yaw:
             cosine, sine = np.cos(0.5 * physics.calibration_yaw), np.sin(0.5 * physics.calibration_yaw)
             w, x, y, z = objects.quaternions_wxyz.T
             turned = [cosine * w - sine * z, cosine * x - sine * y, cosine * y + sine * x, cosine * z + sine * w]
             objects.quaternions_wxyz = np.stack(turned, axis=1)
+        return driver, objects
 
     def _robot_state(self, driver: DriverState, objects: ObjectStates) -> RobotState:
         pose = self.kinematics.tool_pose(driver.joint_positions)

@@ -1,0 +1,137 @@
+"""An executor for one node a process, cheaper than rclpy's where the work is: subscriptions and timers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
+from rclpy.subscription import Subscription
+from rclpy.timer import Timer
+
+_NANOSECONDS = 1_000_000_000
+
+
+class ControlExecutor(SingleThreadedExecutor):
+    """A single-threaded executor that calls subscriptions and timers straight from one wait set that it keeps.
+
+    rclpy's own makes a wait set, a task and a coroutine for every callback and wakes itself after each, which costs
+    several times what the callbacks of a control cycle do (rclpy issues 1223 and 1389). Services, clients, events and
+    coroutines are left to it: they are rare. One thread, so callback groups exclude each other by themselves.
+    """
+
+    def spin_once(self, timeout_sec: float | None = None) -> None:
+        """Wait for something to do, for at most `timeout_sec` [s], and do it.
+
+        Raises:
+            ExternalShutdownException: the context was shut down.
+        """
+        if self._tasks or not self._wait_and_call(-1 if timeout_sec is None else int(timeout_sec * _NANOSECONDS)):
+            super().spin_once(0.0)
+            self._wait_set = None  # it may have taken the wake-up that told of new entities
+
+    _wait_set: _rclpy.WaitSet | None = None
+
+    def _wait_and_call(self, timeout: int) -> bool:
+        """Wait for up to `timeout` [ns] and call what is ready; False where rclpy's own way has to look."""
+        try:
+            wait_set = self._filled()
+        except _rclpy.InvalidHandle:
+            self._wait_set = None  # something was destroyed in a callback
+            return True
+        wait_set.wait(timeout)
+        if self._is_shutdown:
+            return True
+        if not self._context.ok():
+            raise ExternalShutdownException
+        guards = wait_set.get_ready_entities("guard_condition")
+        if guards:
+            self._wait_set = None  # woken because entities came or went, or to look at a flag
+            for guard in self._guards:
+                # The wait has taken the trigger; rclpy's own way triggers it again.
+                guard._executor_triggered = guard.handle.pointer in guards  # noqa: SLF001
+        ready = [self._timers[pointer] for pointer in wait_set.get_ready_entities("timer")]
+        ready += [self._subscriptions[pointer] for pointer in wait_set.get_ready_entities("subscription")]
+        rare = bool(wait_set.get_ready_entities("service") or wait_set.get_ready_entities("client"))
+        woken = self._guard is not None and guards == [self._guard.handle.pointer]
+        for call in ready:
+            if call is None:
+                rare = True
+            else:
+                call()
+        return (bool(ready) or woken) and not rare
+
+    def _filled(self) -> _rclpy.WaitSet:
+        if self._wait_set is None:
+            self._gather()
+        wait_set = self._wait_set
+        wait_set.clear_entities()
+        for add, handle in self._additions:
+            add(handle)
+        for waitable in self._waitables:
+            waitable.add_to_wait_set(wait_set)
+        return wait_set
+
+    def _gather(self) -> None:
+        """Collect what the nodes have into a fresh wait set; `None` stands for what is left to rclpy's own way."""
+        nodes = self.get_nodes()
+        subscriptions = [each for node in nodes for each in node.subscriptions]
+        timers = [each for node in nodes for each in node.timers]
+        clients = [each for node in nodes for each in node.clients]
+        services = [each for node in nodes for each in node.services]
+        self._waitables = [each for node in nodes for each in node.waitables]
+        self._guards = [each for node in nodes for each in node.guards]
+        own = [guard for guard in (self._guard, self._sigint_gc) if guard is not None]
+        counts = [len(subscriptions), len(self._guards) + len(own), len(timers), len(clients), len(services), 0]
+        for waitable in self._waitables:
+            more = waitable.get_num_entities()
+            names = ("subscriptions", "guard_conditions", "timers", "clients", "services", "events")
+            counts = [count + getattr(more, f"num_{name}") for count, name in zip(counts, names, strict=True)]
+        self._wait_set = wait_set = _rclpy.WaitSet(*counts, self._context.handle)
+        self._additions = [
+            *((wait_set.add_subscription, each.handle) for each in subscriptions),
+            *((wait_set.add_timer, each.handle) for each in timers),
+            *((wait_set.add_client, each.handle) for each in clients),
+            *((wait_set.add_service, each.handle) for each in services),
+            *((wait_set.add_guard_condition, each.handle) for each in (*self._guards, *own)),
+        ]
+        self._subscriptions = {each.handle.pointer: _subscription_call(each) for each in subscriptions}
+        self._timers = {each.handle.pointer: _timer_call(each) for each in timers}
+
+
+def _subscription_call(subscription: Subscription) -> Callable[[], None] | None:
+    """A function that takes one message and hands it on; None where the callback wants more than the message."""
+    callback, handle = subscription.callback, subscription.handle
+    message_type, raw = subscription.msg_type, subscription.raw
+    if inspect.iscoroutinefunction(callback) or subscription._callback_type.name != "MessageOnly":  # noqa: SLF001
+        return None
+
+    def call() -> None:
+        try:
+            taken = handle.take_message(message_type, raw)
+        except _rclpy.InvalidHandle:
+            return  # destroyed by a callback before this one
+        if taken is not None:
+            callback(taken[0])
+
+    return call
+
+
+def _timer_call(timer: Timer) -> Callable[[], None] | None:
+    """A function that fires the timer; None where the callback wants to know more about it."""
+    callback, handle = timer.callback, timer.handle
+    if callback is None or inspect.iscoroutinefunction(callback) or inspect.signature(callback).parameters:
+        return None
+    fire = getattr(handle, "call_timer_with_info", None) or handle.call_timer
+
+    def call() -> None:
+        try:
+            if not handle.is_timer_ready():
+                return
+            fire()
+        except _rclpy.InvalidHandle:
+            return
+        callback()
+
+    return call

@@ -1,0 +1,30 @@
+"""How a node's process starts and leaves."""
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"mode": "sometimes"}, "parameter 'mode' is 'sometimes'; expected one of paced, lock_step"),
+        ({"camera_rate": 1000.0}, "parameter 'camera_rate' is 1000.0; expected a number in 0 to 60"),
+        ({"speed": 2}, "unknown parameter 'speed'; known are: "),
+    ],
+)
+def test_a_parameter_that_cannot_be_used_is_one_clear_line(graph, parameters, said):
+    process = graph.start("driver_node", **parameters)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert said in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
+def test_what_configure_cannot_do_is_one_clear_line_and_a_failed_transition(graph):
+    graph.start("driver_node", robot="nobody")
+    with pytest.raises(AssertionError, match="driver_node"):
+        graph.bring_up("driver_node")
+    code, errors = graph.stop("driver_node")
+    assert code == 0
+    lines = errors.strip().splitlines()
+    assert len(lines) == 1
+    assert "cannot configure: unknown robot 'nobody'; known are: fr3_sim" in lines[0]

@@ -1,0 +1,267 @@
+"""Safety monitor and simulated driver as real processes; the test plays policy, operator and intruder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.executors import SingleThreadedExecutor
+from std_srvs.srv import Trigger
+
+from physai_ros import msg
+from physai_ros.robot.action import Intervention, RobotAction
+from physai_ros.robot.spec import RobotSpec
+from physai_ros.ros import qos
+from physai_ros.ros.conversions import to_message
+
+PATIENCE = 20.0
+
+
+class Bench:
+    """Two processes in a namespace of their own, and a node that talks to them."""
+
+    def __init__(self, namespace: str, mode: str, **safety: object) -> None:
+        self.namespace, self.mode, self.safety = namespace, mode, safety
+        self.spec = RobotSpec.load("fr3_sim")
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        self.node = rclpy.create_node("bench", namespace=namespace, context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.processes: dict[str, subprocess.Popen] = {}
+        self.states: list[msg.DriverState] = []
+        self.commands: list[msg.SafeCommand] = []
+        self.status = msg.SafetyStatus()
+        self.statuses = 0
+        self.on_state: Callable[[msg.DriverState], None] = lambda _state: None
+        node = self.node
+        node.create_subscription(msg.DriverState, "driver_state", self._on_state, qos.CONTROL)
+        node.create_subscription(msg.SafeCommand, "safe_command", self.commands.append, qos.RECORD)
+        node.create_subscription(msg.SafetyStatus, "safety_status", self._on_status, qos.EVENT)
+        self.proposals = node.create_publisher(msg.RobotAction, "proposed_action", qos.CONTROL_WRITER)
+        self.interventions = node.create_publisher(msg.Intervention, "intervention", qos.INTERVENTION)
+        self.proposed = 0
+
+    def _on_state(self, state: msg.DriverState) -> None:
+        self.states.append(state)
+        self.on_state(state)
+
+    def _on_status(self, status: msg.SafetyStatus) -> None:
+        self.status = status
+        self.statuses += 1
+
+    def start(self, module: str, **parameters: object) -> None:
+        """Start a node's process and bring it up."""
+        arguments = [f"-p {name}:={value}" for name, value in parameters.items()]
+        self.processes[module] = subprocess.Popen(
+            [sys.executable, "-m", f"physai_ros.nodes.{module}", "--ros-args", "-r", f"__ns:={self.namespace}"]
+            + " ".join(arguments).split(),
+            env={**os.environ, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"},
+        )
+        assert self.transition(module, Transition.TRANSITION_CONFIGURE)
+
+    def transition(self, module: str, number: int) -> bool:
+        """Ask a node for a lifecycle transition."""
+        request = ChangeState.Request(transition=Transition(id=number))
+        return self.call(ChangeState, f"{module}/change_state", request).success
+
+    def start_both(self) -> None:
+        """Driver first, then the monitor, as the lifecycle manager does."""
+        self.start("driver_node", mode=self.mode)
+        assert self.transition("driver_node", Transition.TRANSITION_ACTIVATE)
+        self.start_monitor()
+
+    def start_monitor(self) -> None:
+        """Start and activate the monitor."""
+        self.start("safety_monitor", **self.safety)
+        assert self.transition("safety_monitor", Transition.TRANSITION_ACTIVATE)
+
+    def call(self, kind: type, name: str, request: object | None = None) -> object:
+        """Answer of a service."""
+        client = self.node.create_client(kind, name)
+        assert client.wait_for_service(PATIENCE), name
+        future = client.call_async(request or kind.Request())
+        self.until(future.done)
+        self.node.destroy_client(client)
+        return future.result()
+
+    def until(self, condition: Callable[[], bool], patience: float = PATIENCE) -> None:
+        """Spin until the condition holds."""
+        end = time.monotonic() + patience
+        while not condition():
+            assert time.monotonic() < end, f"{self.status.state} {self.status.reasons}"
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def propose(self, state: msg.DriverState, positions: np.ndarray, **changes: object) -> None:
+        """Publish a proposal that answers `state`."""
+        self.proposals.publish(to_message(self.action(state, positions, **changes)))
+
+    def action(self, state: msg.DriverState, positions: np.ndarray, **changes: object) -> RobotAction:
+        """Step to `positions` in answer to `state`."""
+        self.proposed += 1
+        fields = {
+            "stamp": 0.0,
+            "sequence": self.proposed,
+            "state_sequence": state.sequence,
+            "joint_names": self.spec.joint_names,
+            "reference_positions": positions,
+            "joint_delta": np.zeros(7),
+        }
+        return RobotAction(**{**fields, **changes})
+
+    def wave(self, state: msg.DriverState) -> None:
+        """Propose a slow swing about the home posture."""
+        swing = 0.15 * (1 - np.cos(1.5 * state.sequence * self.spec.control_period))
+        self.propose(state, self.spec.home_positions + swing * np.array([1.0, 0, 0, 0, 0, 0, 1.0]))
+
+    def speed(self) -> float:
+        """Largest speed of the set-point [rad/s]."""
+        if len(self.states) < 2:
+            return 0.0
+        before, now = self.states[-2], self.states[-1]
+        cycles = max(now.sequence - before.sequence, 1)
+        return float(np.abs(np.subtract(now.commanded_positions, before.commanded_positions)).max()) * 100 / cycles
+
+    def close(self) -> None:
+        """Stop what was started."""
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.send_signal(signal.SIGINT)
+        for process in self.processes.values():
+            process.wait(timeout=10)
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+
+@pytest.fixture
+def bench(request: pytest.FixtureRequest) -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def make(mode: str, **safety: object) -> Bench:
+        made.append(Bench(f"/safety_{os.getpid()}_{len(request.node.name)}", mode, **safety))
+        return made[-1]
+
+    yield make
+    for item in made:
+        item.close()
+
+
+def test_paced_it_permits_holds_stops_and_resumes(bench):
+    bench = bench("paced")
+    bench.start_both()
+    bench.until(lambda: bench.states and bench.states[-1].mode == msg.DriverState.MODE_ACTIVE)
+    bench.until(lambda: bench.status.state == msg.SafetyStatus.HOLD and bench.status.reasons == ["no_proposal"])
+
+    bench.on_state = bench.wave
+    bench.until(lambda: bench.status.state == msg.SafetyStatus.NOMINAL and bench.speed() > 0.1)
+    assert bench.commands[-1].source == msg.SafeCommand.SOURCE_POLICY
+
+    bench.on_state = lambda _state: None  # the policy dies
+    bench.until(lambda: bench.status.state == msg.SafetyStatus.HOLD)
+    bench.until(lambda: bench.speed() == 0.0 and bench.commands[-1].source == msg.SafeCommand.SOURCE_HOLD)
+    assert "proposal_stale" in bench.status.reasons
+
+    bench.on_state = bench.wave  # and comes back
+    bench.until(lambda: bench.status.state == msg.SafetyStatus.NOMINAL)
+
+    bench.until(lambda: bench.speed() > 0.1)
+    assert bench.call(Trigger, "emergency_stop").success
+    bench.until(lambda: bench.status.state == msg.SafetyStatus.STOPPED)
+    bench.until(lambda: bench.speed() == 0.0)
+    rest = bench.states[-1].commanded_positions
+    count = len(bench.states)
+    bench.until(lambda: len(bench.states) > count + 20)
+    assert (bench.states[-1].commanded_positions == rest).all()
+
+    answer = bench.call(Trigger, "resume")
+    assert answer.success, answer.message
+    bench.until(lambda: bench.status.state == msg.SafetyStatus.NOMINAL or bench.speed() > 0.05)
+
+
+def test_a_foreign_publisher_moves_nothing_and_is_counted(bench):
+    bench = bench("paced")
+    bench.start_both()
+    bench.on_state = bench.wave
+    bench.until(lambda: bench.status.state == msg.SafetyStatus.NOMINAL and len(bench.commands) > 0)
+    foreign = bench.node.create_publisher(msg.SafeCommand, "safe_command", qos.CONTROL_WRITER)
+    forged = bench.commands[-1]
+    forged.token = "0" * 32
+    forged.positions = (np.array(forged.positions) + 0.02).tolist()
+
+    def intrude() -> bool:
+        forged.sequence = bench.commands[-1].sequence + 1
+        foreign.publish(forged)
+        bench.executor.spin_once(timeout_sec=0.01)
+        return bench.status.foreign_commands > 3 and bench.states[-1].commands_refused > 3
+
+    bench.until(intrude)
+    assert bench.states[-1].mode == msg.DriverState.MODE_ACTIVE
+    assert bench.status.state == msg.SafetyStatus.NOMINAL
+
+
+def test_killed_it_comes_back_stopped_and_the_driver_has_played_the_stop(bench):
+    bench = bench("paced")
+    bench.start_both()
+    bench.on_state = bench.wave
+    bench.until(lambda: bench.speed() > 0.1)
+    bench.processes["safety_monitor"].kill()
+    bench.until(lambda: bench.states[-1].mode == msg.DriverState.MODE_STOPPED and bench.speed() == 0.0)
+    rest = bench.states[-1].commanded_positions
+    bench.start_monitor()
+    bench.until(lambda: bench.status.state == msg.SafetyStatus.STOPPED and "not_resumed" in bench.status.reasons)
+    assert (bench.states[-1].commanded_positions == rest).all()
+    assert bench.states[-1].mode == msg.DriverState.MODE_STOPPED
+    assert bench.call(Trigger, "resume").success
+    bench.until(lambda: bench.status.state == msg.SafetyStatus.NOMINAL)
+
+
+def test_without_a_driver_it_refuses_to_become_active(bench):
+    bench = bench("paced", driver_timeout=0.5)
+    bench.start("safety_monitor", **bench.safety)
+    assert not bench.transition("safety_monitor", Transition.TRANSITION_ACTIVATE)
+
+
+def test_in_lock_step_time_waits_for_both_words(bench):
+    bench = bench("lock_step")
+    bench.start_both()
+    bench.until(lambda: bench.statuses > 5 and bool(bench.states))
+    first = bench.states[-1].sequence
+    assert not bench.commands  # nobody proposed, so nothing was decided and time stands
+
+    bench.on_state = bench.wave
+    bench.until(lambda: bench.states[-1].sequence > first + 200)
+    answered = [command.state_sequence for command in bench.commands]
+    assert sorted(set(answered)) == list(range(first, answered[-1] + 1))
+    by_state = {command.state_sequence: command for command in bench.commands}
+    for command in bench.commands:  # a repeated question got the same answer
+        assert command == by_state[command.state_sequence]
+    assert all(command.proposed_sequence for command in bench.commands)
+
+    # An operator who is there is waited for, and comes first.
+    home = bench.spec.home_positions
+    enabled = True
+
+    def both(state: msg.DriverState) -> None:
+        bench.propose(state, home)
+        action = bench.action(state, np.array(state.commanded_positions))
+        bench.interventions.publish(to_message(Intervention(0.0, enabled, 0.2, "test", action)))
+
+    bench.on_state = both
+    start = len(bench.commands)
+    bench.until(lambda: len(bench.commands) > start + 50)
+    assert bench.commands[-1].source == msg.SafeCommand.SOURCE_OPERATOR
+    bench.on_state = lambda state: bench.propose(state, home)  # the operator falls silent
+    start = len(bench.commands)
+    bench.until(lambda: len(bench.commands) > start + 60)
+    assert bench.commands[-1].source == msg.SafeCommand.SOURCE_POLICY

@@ -1,0 +1,73 @@
+"""The fusion as a process, with a driver that the test plays."""
+
+import numpy as np
+import pytest
+
+from physai_ros import msg
+from physai_ros.robot.spec import RobotSpec
+from physai_ros.robot.state import DriverState, ObjectStates, RobotState
+from physai_ros.ros import qos
+from physai_ros.ros.conversions import from_message, to_message
+
+SPEC = RobotSpec.load("fr3_sim")
+
+
+def driver_state(sequence: int, **changes: object) -> DriverState:
+    still = np.zeros(7)
+    values = {"joint_names": SPEC.joint_names, "joint_positions": SPEC.home_positions, "joint_velocities": still}
+    values |= {"joint_torques": still, "commanded_positions": SPEC.home_positions, "lock_step": True}
+    return DriverState(stamp=sequence / 100, sequence=sequence, **(values | changes))
+
+
+def objects(sequence: int) -> ObjectStates:
+    poses = np.array([[0.4, 0.0, sequence / 1000]])
+    return ObjectStates(sequence / 100, sequence, ("cube",), poses, np.array([[1.0, 0.0, 0.0, 0.0]]))
+
+
+@pytest.fixture
+def fusion(graph):
+    graph.start("sensor_fusion", task="pick_place")
+    graph.bring_up("sensor_fusion")
+    graph.states = graph.hear(msg.RobotState, "robot_state", qos.RECORD)
+    graph.drive = graph.node.create_publisher(msg.DriverState, "driver_state", qos.CONTROL_WRITER)
+    graph.see = graph.node.create_publisher(msg.ObjectStates, "objects", qos.CONTROL_WRITER)
+    graph.wait(lambda: graph.drive.get_subscription_count() and graph.see.get_subscription_count())
+    graph.wait(lambda: graph.node.count_publishers("robot_state"))
+    return graph
+
+
+def fuse(graph, state: DriverState, *, objects_first: bool = True) -> RobotState:
+    """What the fusion makes of a driver state and the objects of the same instant, whichever comes first."""
+    messages = [(graph.see, to_message(objects(state.sequence))), (graph.drive, to_message(state))]
+
+    def answered() -> bool:
+        for publisher, message in messages if objects_first else reversed(messages):
+            publisher.publish(message)  # as a lock-step driver does, until somebody answers
+        graph.wait(lambda: True)
+        return bool(graph.states) and graph.states[-1].sequence == state.sequence
+
+    graph.wait(answered)
+    return from_message(graph.states[-1])
+
+
+def test_every_joint_sample_makes_a_state_of_its_own_instant(fusion):
+    for sequence in range(1, 40):
+        state = fuse(fusion, driver_state(sequence), objects_first=sequence % 2 == 0)
+        assert state.object_poses["cube"][2] == sequence / 1000
+        assert state.stamp == sequence / 100
+    order = [5, 1, 0, 3, 6, 2, 4]
+    shuffled = driver_state(
+        40,
+        joint_names=tuple(SPEC.joint_names[i] for i in order),
+        joint_positions=SPEC.home_positions[order],
+        commanded_positions=SPEC.home_positions[order],
+    )
+    again = fuse(fusion, shuffled)
+    assert np.array_equal(again.joint_positions, state.joint_positions)
+    assert np.array_equal(again.ee_position, state.ee_position)
+    broken = fuse(fusion, driver_state(41, joint_positions=np.full(7, np.nan)))
+    assert not broken.modality("joints").valid
+    assert "not finite" in broken.modality("joints").reason
+    code, errors = fusion.stop("sensor_fusion")
+    assert code == 0, errors
+    assert "Traceback" not in errors
