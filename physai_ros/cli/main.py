@@ -16,6 +16,7 @@ from physai_ros.cli.data import data
 from physai_ros.cli.evaluate import evaluate
 from physai_ros.cli.policies import policies
 from physai_ros.cli.report import report
+from physai_ros.cli.train import train
 from physai_ros.cli.up import up
 from physai_ros.deployment.environment import prepare_process
 
@@ -63,6 +64,7 @@ app.command()(evaluate)
 app.command()(report)
 app.add_typer(data, name="data")
 app.add_typer(policies, name="policies")
+app.command()(train)
 
 
 if __name__ == "__main__":

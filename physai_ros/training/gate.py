@@ -19,7 +19,7 @@ class GateConfig:
         sharpness: power of the score; 0 is uniform.
         guard_visits: visits after which a sample whose loss stays high is taken for a wrong label.
         guard_factor: what its score is multiplied with.
-        proportional_gain, integral_gain: of the controller, on the logarithm of the rate.
+        proportional_gain, integral_gain: of the controller, on the log-odds of the rate.
     """
 
     target_activation_rate: float = 0.06
@@ -89,9 +89,10 @@ class SparseGate:
         return np.where(often & (loss > high), scores * self.config.guard_factor, scores)
 
     def _adjust(self, activated: int, offered: int) -> None:
-        # Half a sample keeps the logarithm finite when none came through.
-        rate = max(activated, 0.5) / offered
-        error = float(np.log(self.config.target_activation_rate / rate))
+        # Half a sample keeps the logarithms finite when none or all came through.
+        rate = min(max(activated, 0.5), offered - 0.5) / offered
+        target = min(self.config.target_activation_rate, 1.0 - 0.5 / offered)
+        error = float(np.log(target / rate) - np.log((1.0 - target) / (1.0 - rate)))
         change = self.config.proportional_gain * (error - self._last_error) + self.config.integral_gain * error
         self.log_gain = float(np.clip(self.log_gain + change, -self._LOG_BOUND, self._LOG_BOUND))
         self._last_error = error
