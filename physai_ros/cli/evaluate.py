@@ -27,6 +27,7 @@ def evaluate(
         int | None, typer.Option(min=0, help="Processes; 0: this one.", show_default="one a core")
     ] = None,
     namespace: Annotated[str, typer.Option(help="ROS namespace of the graph, for backend graph.")] = "physai",
+    store: Annotated[Path | None, typer.Option(help="The graph's episode store, for feedback that was missed.")] = None,
     seed: Annotated[int, typer.Option(help="Of the scenarios.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
@@ -66,7 +67,7 @@ def evaluate(
         if backend == "graph":
             from physai_ros.ros.graph_session import graph_trials
 
-            with graph_trials(namespace) as graph:
+            with graph_trials(namespace, str(store or "")) as graph:
                 chosen = load_task(task)
                 done = protocol.evaluate(
                     request, settings, run=lambda trials: graph.run(trials, chosen, on_result=on_result)

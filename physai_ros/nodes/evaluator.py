@@ -70,7 +70,7 @@ class Evaluator(ManagedNode):
         physics = physics.with_values(dict(zip(p.physics_names, p.physics_values, strict=True)))
         load_task(p.task)
         settings = TrialSettings(p.task, p.registry, p.robot, physics.values())
-        self._graph = GraphTrials(self)
+        self._graph = GraphTrials(self, store=p.store)
         self._service = EvaluationService(
             PolicyRegistry(p.registry),
             settings,

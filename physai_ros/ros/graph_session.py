@@ -14,14 +14,14 @@ from physai_ros.ros.graph_trials import GraphTrials
 
 
 @contextmanager
-def graph_trials(namespace: str) -> Iterator[GraphTrials]:
-    """What runs trials on the graph in `namespace`, while the block lasts."""
+def graph_trials(namespace: str, store: str = "") -> Iterator[GraphTrials]:
+    """What runs trials on the graph in `namespace`, which keeps its episodes in `store`, while the block lasts."""
     context = rclpy.Context()
     rclpy.init(context=context)
     node = Node("evaluate", namespace=namespace, context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    trials = GraphTrials(node)
+    trials = GraphTrials(node, store=store)
 
     def spin() -> None:
         try:

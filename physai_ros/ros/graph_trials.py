@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
@@ -14,6 +15,8 @@ from physai_ros.evaluation.parallel import Cancelled, TrialError
 from physai_ros.evaluation.scenario_sets import scenario_of
 from physai_ros.evaluation.trials import Trial, TrialResult
 from physai_ros.experience.episode import Phase, Purpose
+from physai_ros.experience.store import EpisodeStore, StoreError
+from physai_ros.feedback.collector import EpisodeFeedbackRecord
 from physai_ros.ros import qos
 from physai_ros.tasks.task import Task
 
@@ -21,13 +24,15 @@ from physai_ros.tasks.task import Task
 class GraphTrials:
     """Runs trials through `start_episode` and takes the result from `episode_feedback`.
 
-    `run` blocks and is called from a thread of its own, while an executor spins `node` in another.
+    That message is a hint: one that was missed is looked up in the graph's store, where `store` names its folder. `run`
+    blocks and is called from a thread of its own, while an executor spins `node` in another.
     """
 
-    def __init__(self, node: Node, *, patience: float = 60.0) -> None:
+    def __init__(self, node: Node, *, store: str = "", patience: float = 60.0) -> None:
+        self._store = store
         self._patience = patience
         self._changed = threading.Condition()
-        self._feedback: dict[str, msg.EpisodeFeedback] = {}
+        self._feedback: dict[str, EpisodeFeedbackRecord] = {}
         self._ended: dict[str, str] = {}
         group = ReentrantCallbackGroup()
         self._start = node.create_client(srv.StartEpisode, "start_episode", callback_group=group)
@@ -85,7 +90,7 @@ class GraphTrials:
                 raise TrialError(f"start_episode refuses for {self._patience:.0f} s: {response.message}")
             time.sleep(0.2)
 
-    def _wait(self, episode_id: str, task: Task, cancelled: Callable[[], bool]) -> msg.EpisodeFeedback:
+    def _wait(self, episode_id: str, task: Task, cancelled: Callable[[], bool]) -> EpisodeFeedbackRecord:
         deadline = time.monotonic() + self._patience + 5.0 * task.time_limit
         with self._changed:
             while episode_id not in self._feedback:
@@ -97,7 +102,16 @@ class GraphTrials:
                 if time.monotonic() > deadline:
                     raise TrialError(f"no feedback on episode {episode_id}: is feedback_collector alive?")
                 self._changed.wait(timeout=0.2)
+                if self._store and episode_id in self._ended and episode_id not in self._feedback:
+                    self._look_up(episode_id)
             return self._feedback.pop(episode_id)
+
+    def _look_up(self, episode_id: str) -> None:
+        try:
+            summary = EpisodeStore(self._store, create=False).summary(episode_id)
+        except StoreError:
+            return  # not durable yet
+        self._feedback[episode_id] = EpisodeFeedbackRecord.from_summary(summary)
 
     def _call(self, client: object, request: object, name: str) -> srv.StartEpisode.Response:
         done = threading.Event()
@@ -110,7 +124,7 @@ class GraphTrials:
     def _on_feedback(self, message: msg.EpisodeFeedback) -> None:
         with self._changed:
             if message.purpose == int(Purpose.EVALUATE):
-                self._feedback[message.episode_id] = message
+                self._feedback[message.episode_id] = from_feedback(message)
             self._changed.notify_all()
 
     def _on_episode(self, message: msg.EpisodeContext) -> None:
@@ -120,7 +134,7 @@ class GraphTrials:
             self._changed.notify_all()
 
 
-def _result(trial: Trial, feedback: msg.EpisodeFeedback) -> TrialResult:
+def _result(trial: Trial, feedback: EpisodeFeedbackRecord) -> TrialResult:
     return TrialResult(
         index=trial.index,
         policy=trial.policy,
@@ -135,3 +149,9 @@ def _result(trial: Trial, feedback: msg.EpisodeFeedback) -> TrialResult:
         safety_stops=feedback.safety_stops,
         cycles=feedback.samples,
     )
+
+
+def from_feedback(message: msg.EpisodeFeedback) -> EpisodeFeedbackRecord:
+    """The record that a message announces."""
+    values = {field.name: getattr(message, field.name) for field in fields(EpisodeFeedbackRecord)}
+    return EpisodeFeedbackRecord(**{**values, "purpose": Purpose(message.purpose)})
