@@ -11,7 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from physai_ros import __version__
+from physai_ros.cli.collect import collect
 from physai_ros.cli.data import data
+from physai_ros.cli.evaluate import evaluate
+from physai_ros.cli.policies import policies
+from physai_ros.cli.report import report
+from physai_ros.cli.train import train
 from physai_ros.cli.up import up
 from physai_ros.deployment.environment import prepare_process
 
@@ -54,7 +59,12 @@ def physai(
 
 
 app.command()(up)
+app.command()(collect)
+app.command()(evaluate)
+app.command()(report)
 app.add_typer(data, name="data")
+app.add_typer(policies, name="policies")
+app.command()(train)
 
 
 if __name__ == "__main__":

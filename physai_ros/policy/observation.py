@@ -89,8 +89,8 @@ class ObservationEncoder:
         pose = self._pose_part(state, now.commanded)
         gripper = np.array([state.gripper_width / self._max_width, state.gripper_command])
         actions = np.concatenate([self._action(history[0], history[1]), self._action(history[1], history[2])])
-        force = np.tanh(np.asarray(state.wrench[:3]) / _FORCE_SCALE)
-        pads = np.tanh(_two(state.contact_forces) / _FORCE_SCALE)
+        force = _squashed(np.asarray(state.wrench[:3], dtype=float))
+        pads = _squashed(_two(state.contact_forces))
         task = np.asarray(self._task_features(state, goal), dtype=float)
         if np.isfinite(now.commanded.rotation).all():
             orientation = quaternion_wxyz(now.commanded.rotation)
@@ -139,6 +139,11 @@ def displacement_between(before: ToolPose, after: ToolPose) -> np.ndarray:
     if np.isfinite(turn).all():
         displacement[3:] = vector_from_rotation(turn)
     return displacement
+
+
+def _squashed(forces: np.ndarray) -> np.ndarray:
+    """Forces [N] as numbers in -1 ... 1; what is not finite is unknown, not large."""
+    return np.where(np.isfinite(forces), np.tanh(forces / _FORCE_SCALE), np.nan)
 
 
 def _two(contact_forces: np.ndarray) -> np.ndarray:

@@ -131,7 +131,7 @@ class PolicyRegistry:
     ) -> PolicyManifest:
         """Write a new version; returns its manifest."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        weights = safetensors.torch.save({name: value.contiguous() for name, value in network.state_dict().items()})
+        weights = weights_of(network)
         temporary = Path(tempfile.mkdtemp(prefix=".adding-", dir=self.folder))
         try:
             _write_durably(temporary / WEIGHTS, weights)
@@ -252,6 +252,11 @@ class PolicyRegistry:
             Path(name).unlink(missing_ok=True)
         _sync_folder(self.folder)
         return activation
+
+
+def weights_of(network: RobotPolicyNetwork) -> bytes:
+    """Content of the weights file of a network; the same weights give the same bytes."""
+    return safetensors.torch.save({name: value.contiguous() for name, value in network.state_dict().items()})
 
 
 def _write_durably(path: Path, data: bytes) -> None:

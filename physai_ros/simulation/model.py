@@ -10,7 +10,7 @@ import numpy as np
 from physai_ros.robot.spec import RobotSpec, RobotSpecError
 from physai_ros.tasks.task import ObjectSpec
 
-SERVO_FREQUENCY = 50.0  # [rad/s] natural frequency of the joint servos: about 40 ms behind a moving reference
+SERVO_FREQUENCY = 25.0  # [rad/s] natural frequency of the joint servos: about 80 ms behind a moving reference
 ARMATURE = 0.1  # [kg m^2] rotor inertia as the joint feels it
 FINGER_ARMATURE = 0.1  # [kg]
 GRIPPER_STIFFNESS = 8000.0  # [N/m]

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from physai_ros.training.significance import percentile_of
+
 
 @dataclass(frozen=True)
 class GateConfig:
@@ -19,7 +21,7 @@ class GateConfig:
         sharpness: power of the score; 0 is uniform.
         guard_visits: visits after which a sample whose loss stays high is taken for a wrong label.
         guard_factor: what its score is multiplied with.
-        proportional_gain, integral_gain: of the controller, on the logarithm of the rate.
+        proportional_gain, integral_gain: of the controller, on the log-odds of the rate.
     """
 
     target_activation_rate: float = 0.06
@@ -73,7 +75,7 @@ class SparseGate:
         if not len(scores):
             return Selection(np.zeros(0, dtype=bool), np.zeros(0))
         finite = np.nan_to_num(np.asarray(scores, dtype=float), nan=0.0, posinf=1.0, neginf=0.0)
-        capped = np.minimum(np.maximum(finite, 0.0), np.percentile(finite, self.config.score_cap))
+        capped = np.minimum(np.maximum(finite, 0.0), percentile_of(finite, self.config.score_cap))
         chosen = np.minimum(np.exp(self.log_gain) * capped**self.config.sharpness, 1.0)
         probabilities = self.floor + (1.0 - self.floor) * chosen
         mask = generator.random(len(scores)) < probabilities
@@ -85,13 +87,14 @@ class SparseGate:
         often = visits >= self.config.guard_visits
         if not often.any():
             return scores
-        high = np.nanpercentile(loss[often], 95)
+        high = percentile_of(loss[often], 95.0)
         return np.where(often & (loss > high), scores * self.config.guard_factor, scores)
 
     def _adjust(self, activated: int, offered: int) -> None:
-        # Half a sample keeps the logarithm finite when none came through.
-        rate = max(activated, 0.5) / offered
-        error = float(np.log(self.config.target_activation_rate / rate))
+        # Half a sample keeps the logarithms finite when none or all came through.
+        rate = min(max(activated, 0.5), offered - 0.5) / offered
+        target = min(self.config.target_activation_rate, 1.0 - 0.5 / offered)
+        error = float(np.log(target / rate) - np.log((1.0 - target) / (1.0 - rate)))
         change = self.config.proportional_gain * (error - self._last_error) + self.config.integral_gain * error
         self.log_gain = float(np.clip(self.log_gain + change, -self._LOG_BOUND, self._LOG_BOUND))
         self._last_error = error

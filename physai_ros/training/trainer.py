@@ -66,7 +66,8 @@ class SparseTrainer:
 
     Two pools, demonstrations and the operator's corrections, are drawn from in a fixed proportion, so that corrections
     are heard at once and the demonstrations are not forgotten. Everything random comes from one generator that is part
-    of the checkpoint: a run that is resumed gives the result of a run that was not interrupted.
+    of the checkpoint: a run that is resumed gives the result of a run that was not interrupted. `progress` holds counts
+    of whoever drives the trainer; they are kept with it.
     """
 
     def __init__(self, observation_size: int, action_size: int, config: TrainerConfig | None = None) -> None:
@@ -84,6 +85,7 @@ class SparseTrainer:
         self.novelty = NoveltyMemory(self.config.hidden_sizes[-1], seed=self.config.seed)
         self.counters = TrainingCounters()
         self.episode_ids: list[str] = []
+        self.progress: dict[str, int] = {}
         self.loss = math.nan
         self._action_weights = torch.ones(action_size)
         self._action_weights[-1] = self.config.gripper_weight
@@ -251,8 +253,11 @@ class SparseTrainer:
         started = time.process_time()
         with torch.no_grad():
             loss = per_member.mean(dim=1).numpy()
-            spread = actions[:, :, 0].std(dim=1, correction=0).mean(dim=1).numpy()
-            novelty = self.novelty.distances(features.numpy())
+            if self.demonstrations.sampler.needs_signals:
+                spread = actions[:, :, 0].std(dim=1, correction=0).mean(dim=1).numpy()
+                novelty = self.novelty.distances(features.numpy())
+            else:
+                spread = novelty = np.full(len(loss), np.nan, dtype=np.float32)
         begin = 0
         for pool, draw in draws:
             rows = slice(begin, begin + len(draw.indices))
@@ -290,6 +295,7 @@ class SparseTrainer:
             "architecture": self.architecture.to_dict(),
             "counters": asdict(self.counters),
             "episode_ids": self.episode_ids,
+            "progress": self.progress,
             "loss": None if math.isnan(self.loss) else self.loss,
             "normalized": self._normalized,
             "generator": self.generator.bit_generator.state,
@@ -325,6 +331,7 @@ class SparseTrainer:
         trainer.novelty.restore(take("novelty"))
         trainer.counters = TrainingCounters(**values["counters"])
         trainer.episode_ids = list(values["episode_ids"])
+        trainer.progress = {str(name): int(count) for name, count in values["progress"].items()}
         trainer.loss = math.nan if values["loss"] is None else float(values["loss"])
         trainer._normalized = bool(values["normalized"])
         trainer.generator.bit_generator.state = values["generator"]

@@ -1,0 +1,195 @@
+"""Trains in the background, in a process and within a CPU budget of its own, and offers candidates."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from std_srvs.srv import SetBool
+
+from physai_ros import msg
+from physai_ros.policy.registry import PolicyManifest
+from physai_ros.robot.kinematics import Kinematics
+from physai_ros.robot.spec import RobotSpec
+from physai_ros.ros import qos
+from physai_ros.ros.lifecycle import OK, WARN, ManagedNode, run
+from physai_ros.ros.parameters import parameter
+from physai_ros.tasks.catalog import load_task
+from physai_ros.training.background import BackgroundTraining, TrainingFolders
+from physai_ros.training.config import TrainerConfig
+from physai_ros.training.dataset import TransitionBuilder
+from physai_ros.training.gate import GateConfig
+from physai_ros.training.samplers import SAMPLERS
+
+_DEFAULTS = TrainerConfig()
+_TICK = 0.02  # [s]
+_SLICE = 0.015  # [s] of training between two looks at the messages
+_BURST = 0.5  # [s] of CPU time that may be saved up while there is nothing to do
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters of the trainer; a checkpoint that is found goes on with the recipe it was begun with."""
+
+    robot: str = parameter("fr3_sim", "Robot configuration, by name or path.")
+    task: str = parameter("pick_place", "Task to learn.")
+    store: str = parameter("episodes", "Folder of the episodes.")
+    registry: str = parameter("registry", "Folder of the policy versions.")
+    checkpoint: str = parameter("trainer.safetensors", "File from which training goes on.")
+    sampler: str = parameter(_DEFAULTS.sampler, "Which samples a batch is made of.", choices=SAMPLERS)
+    objective: str = parameter("bc", "What is learned.", choices=("bc",))
+    seed: int = parameter(_DEFAULTS.seed, "Seed of weights and sampling.", minimum=0)
+    updates_per_episode: int = parameter(
+        _DEFAULTS.updates_per_episode, "Updates after each new episode.", minimum=1, maximum=100000
+    )
+    target_activation_rate: float = parameter(
+        _DEFAULTS.gate.target_activation_rate,
+        "Share of offered samples that get a gradient.",
+        minimum=0.001,
+        maximum=1.0,
+    )
+    candidate_every: int = parameter(5, "Episodes after which a candidate is offered.", minimum=1, maximum=100000)
+    cpu_share: float = parameter(1.0, "Share of one core that training may use.", minimum=0.01, maximum=1.0)
+
+
+class SparseTrainerNode(ManagedNode):
+    """Takes new episodes from the store, trains in slices, publishes status and candidates."""
+
+    node_name = "sparse_trainer"
+    Parameters = Parameters
+
+    def configure(self) -> None:
+        """Build the training, from the last checkpoint where there is one."""
+        p = self.parameters
+        torch.set_num_threads(1)
+        task = load_task(p.task)
+        config = TrainerConfig(
+            sampler=p.sampler,
+            seed=p.seed,
+            updates_per_episode=p.updates_per_episode,
+            gate=GateConfig(target_activation_rate=p.target_activation_rate),
+        )
+        builder = TransitionBuilder(Kinematics(RobotSpec.load(p.robot)), task, chunk_steps=config.chunk_steps)
+        folders = TrainingFolders(Path(p.store), Path(p.registry), Path(p.checkpoint))
+        self._candidates = self.publisher(msg.Candidate, "candidate", qos.EVENT)
+        self._statuses = self.publisher(msg.TrainingStatus, "training_status", qos.EVENT)
+        self._training = BackgroundTraining(
+            folders, task, builder, config, candidate_every=p.candidate_every, on_candidate=self._announce
+        )
+        self._paused = False
+        self._problem = ""
+        self.subscribe(msg.EpisodeFeedback, "episode_feedback", lambda _: self._reconcile(), qos.EVENT)
+        self.serve(SetBool, "pause_training", self._on_pause)
+        self.every(_TICK, self._tick)
+        self.every(2.0, self._reconcile)
+        self.every(1.0, self._publish_status)
+
+    def activate(self) -> None:
+        """Look for what was missed."""
+        self._credit = 0.0
+        self._credited = time.monotonic()
+        self._measured = (time.monotonic(), time.process_time())
+        self._window: deque[tuple[int, int]] = deque(maxlen=30)
+        self._reconcile()
+
+    def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
+        """State, and why samples were left out."""
+        if not self.active:
+            return super().diagnose()
+        left_out = self._training.quarantined
+        values = {"quarantined": len(left_out), "last_quarantined": left_out[-1] if left_out else ""}
+        return (WARN if self._problem else OK), self._problem or self._state(), values
+
+    def _state(self) -> str:
+        if self._problem:
+            return "failed"
+        if self._paused:
+            return "paused"
+        if not self._training.busy:
+            return "waiting"
+        return "throttled" if self._credit < 0 else "training"
+
+    def _reconcile(self) -> None:
+        try:
+            self._training.reconcile()
+            self._problem = ""
+        except OSError as error:
+            self._fail(error)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self._credit = min(self._credit + self.parameters.cpu_share * (now - self._credited), _BURST)
+        self._credited = now
+        if self._paused or self._problem or self._credit < 0 or not self._training.busy:
+            return
+        before = time.process_time()
+        try:
+            self._training.work(_SLICE)
+        except (OSError, RuntimeError, ValueError) as error:
+            self._fail(error)
+        self._credit -= time.process_time() - before
+        if not self._training.busy:
+            self._publish_status()
+
+    def _fail(self, error: Exception) -> None:
+        """Training stops until the next look at the store; control goes on."""
+        self._problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        self.get_logger().error(f"training stopped, tried again in 2 s: {self._problem}", throttle_duration_sec=10.0)
+
+    def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._paused = bool(request.data)
+        response.success = True
+        response.message = "paused" if self._paused else "going on"
+        self._publish_status()
+        return response
+
+    def _announce(self, manifest: PolicyManifest) -> None:
+        trainer = self._training.trainer
+        message = msg.Candidate(version=manifest.version, sha256=manifest.sha256)
+        message.header.stamp = self.get_clock().now().to_msg()
+        message.parent = manifest.parents[0] if manifest.parents else ""
+        message.updates = trainer.counters.updates
+        message.episodes = len(trainer.episode_ids)
+        message.loss = float(trainer.loss)
+        self._candidates.publish(message)
+
+    def _publish_status(self) -> None:
+        training = self._training
+        message = msg.TrainingStatus(state=self._state(), sampler=training.config.sampler, objective="bc")
+        message.header.stamp = self.get_clock().now().to_msg()
+        message.candidate = training.candidate
+        wall, cpu = time.monotonic(), time.process_time()
+        message.cpu_share = (cpu - self._measured[1]) / max(wall - self._measured[0], 1e-6)
+        message.cpu_seconds = cpu
+        self._measured = (wall, cpu)
+        message.health = "not_started"
+        message.detail = self._problem or (training.quarantined[-1] if training.quarantined else "")
+        trainer = training.trainer
+        if trainer is not None:
+            counters = trainer.counters
+            self._window.append((counters.offered, counters.backward))
+            offered, backward = (last - first for first, last in zip(self._window[0], self._window[-1], strict=True))
+            message.activation_rate = backward / offered if offered else counters.activation_rate
+            message.updates = counters.updates
+            message.samples_offered = counters.offered
+            message.samples_forward = counters.forward
+            message.samples_backward = counters.backward
+            message.loss = float(trainer.loss)
+            message.episodes = len(trainer.episode_ids)
+            message.replay_samples = len(trainer)
+            if counters.updates:
+                message.health = "learning"
+        self._statuses.publish(message)
+
+
+def main() -> int:
+    """Exit code of the trainer's process."""
+    return run(SparseTrainerNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""Training beside a running arm: takes episodes from the store, works in short slices, survives being killed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from physai_ros.experience.episode import Purpose
+from physai_ros.experience.store import EpisodeStore, StoreError
+from physai_ros.policy.registry import PolicyManifest, PolicyRegistry
+from physai_ros.tasks.task import Task
+from physai_ros.training.checkpoint import load_checkpoint, save_checkpoint
+from physai_ros.training.config import TrainerConfig
+from physai_ros.training.dataset import EpisodeUnusable, TransitionBuilder
+from physai_ros.training.publishing import publish_policy
+from physai_ros.training.trainer import SparseTrainer
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingFolders:
+    """Where background training reads and writes: the store, the registry, the checkpoint file."""
+
+    store: Path
+    registry: Path
+    checkpoint: Path
+
+
+class BackgroundTraining:
+    """Learns from every training episode and demonstration of a store once, in the order of their ids.
+
+    Each episode is followed by its updates before the next is looked at, and the state is saved after each: killed at
+    any moment, it goes on from the last whole episode and comes to the same result.
+    """
+
+    def __init__(
+        self,
+        folders: TrainingFolders,
+        task: Task,
+        builder: TransitionBuilder,
+        config: TrainerConfig,
+        *,
+        candidate_every: int = 5,
+        on_candidate: Callable[[PolicyManifest], None] = lambda manifest: None,
+    ) -> None:
+        self.folders = folders
+        self.config = config
+        self.trainer: SparseTrainer | None = None
+        self.candidate = ""
+        self.quarantined: list[str] = []
+        self._task = task
+        self._builder = builder
+        self._registry = PolicyRegistry(folders.registry)
+        self._candidate_every = candidate_every
+        self._on_candidate = on_candidate
+        self._store: EpisodeStore | None = None
+        self._seen: set[str] = set()
+        self._queue: deque[str] = deque()
+        self._pending = 0
+        self._demonstrated = False
+        if folders.checkpoint.exists():
+            self.trainer = load_checkpoint(folders.checkpoint)
+            self.config = self.trainer.config
+            self._seen.update(self.trainer.episode_ids)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self._pending or self._queue or self._demonstrated)
+
+    def reconcile(self) -> int:
+        """Look for episodes in the store that were not learned from; returns how many wait."""
+        if self._store is None:
+            if not self.folders.store.is_dir():
+                return 0
+            try:
+                self._store = EpisodeStore(self.folders.store, create=False)
+            except StoreError:
+                return 0  # whoever writes the store has not made it yet
+        unseen = [episode_id for episode_id in self._store.ids() if episode_id not in self._seen]
+        self._seen.update(unseen)
+        self._queue.extend(sorted(unseen))
+        return len(self._queue)
+
+    def work(self, seconds: float) -> int:
+        """Train for about `seconds`, or until there is nothing left to do; returns how many updates that were."""
+        deadline = time.monotonic() + seconds
+        updates = 0
+        while self.busy and time.monotonic() < deadline:
+            if self._pending:
+                self._update()
+                updates += 1
+                if not self._pending:
+                    self._finish()
+            elif self._queue:
+                self._take(self._queue.popleft())
+            else:
+                self._demonstrated = False
+                self._pending = self._warm_start_left()
+        return updates
+
+    def _take(self, episode_id: str) -> None:
+        assert self._store is not None
+        try:
+            if self._store.summary(episode_id).context.purpose == Purpose.EVALUATE:
+                return
+            episode = self._store.read(episode_id)
+            transitions = self._builder.build(episode)
+        except (StoreError, EpisodeUnusable) as error:
+            self._quarantine(str(error))
+            return
+        for reason in transitions.quarantined:
+            self._quarantine(reason)
+        trainer = self.trainer
+        if trainer is None:
+            trainer = SparseTrainer(transitions.observations.shape[1], transitions.actions.shape[2], self.config)
+            self.trainer = trainer
+        try:
+            trainer.add(transitions, episode_id)
+        except ValueError as error:
+            self._quarantine(f"episode {episode_id}: {error}")
+            return
+        if not trainer.ready:
+            return
+        if episode.context.purpose == Purpose.TRAIN:
+            # What was demonstrated until now is imitated before the first correction is.
+            self._pending = self._warm_start_left() + self.config.updates_per_episode
+            self._demonstrated = False
+        else:
+            # Demonstrations are taken in together: the warm start waits for the last of them.
+            self._demonstrated = True
+
+    def _warm_start_left(self) -> int:
+        assert self.trainer is not None
+        if not len(self.trainer.demonstrations):
+            return 0
+        return max(self.config.warm_start_updates - self.trainer.counters.updates, 0)
+
+    def _update(self) -> None:
+        trainer, total = self.trainer, self.config.warm_start_updates
+        assert trainer is not None
+        done = trainer.counters.updates
+        trainer.update(trainer.warm_start_rate(done, total) if done < total else None)
+        self._pending -= 1
+
+    def _finish(self) -> None:
+        """Save after an episode's updates, and offer a candidate when one is due."""
+        trainer = self.trainer
+        assert trainer is not None
+        trained = trainer.progress.get("episodes_trained", 0) + 1
+        if trained % self._candidate_every == 0 or not self._registry.versions():
+            active = self._registry.current()[0]
+            manifest = publish_policy(trainer, self._task, self._registry, (active,) if active else ())
+            self.candidate = manifest.version
+            self._on_candidate(manifest)
+        trainer.progress["episodes_trained"] = trained
+        save_checkpoint(trainer, self.folders.checkpoint)
+
+    def _quarantine(self, reason: str) -> None:
+        self.quarantined.append(reason)
+        _log.warning("left out: %s", reason)

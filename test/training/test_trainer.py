@@ -1,0 +1,189 @@
+"""The trainer: it learns, counts what it does, and goes on after any death as if nothing had been."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from physai_ros.experience.episode import Purpose
+from physai_ros.experience.store import EpisodeStore
+from physai_ros.policy.registry import PolicyRegistry, weights_of
+from physai_ros.safety.command import CommandSource
+from physai_ros.training.background import BackgroundTraining, TrainingFolders
+from physai_ros.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from physai_ros.training.samplers import SAMPLERS
+from physai_ros.training.trainer import SparseTrainer
+
+
+def corrected(episode, number: int):
+    """A training episode in which an operator took over half-way."""
+    source = np.full(len(episode), CommandSource.POLICY, dtype=np.uint8)
+    source[len(episode) // 2 :] = CommandSource.OPERATOR
+    context = dataclasses.replace(episode.context, purpose=Purpose.TRAIN, episode_id=f"train-{number:03d}")
+    return dataclasses.replace(episode, context=context, series=episode.series | {"command_source": source})
+
+
+def made(builder, episodes, config) -> SparseTrainer:
+    transitions = [builder.build(episode) for episode in episodes]
+    trainer = SparseTrainer(transitions[0].observations.shape[1], transitions[0].actions.shape[2], config)
+    for episode, rows in zip(episodes, transitions, strict=True):
+        trainer.add(rows, episode.context.episode_id)
+    return trainer
+
+
+def weights(trainer: SparseTrainer) -> bytes:
+    return weights_of(trainer.policy_network())
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_it_learns_and_counts(builder, demonstrations, config, sampler):
+    config = dataclasses.replace(config, sampler=sampler)
+    trainer = made(builder, demonstrations, config)
+    first = trainer.update(1e-3).loss
+    stats = [trainer.update(1e-3) for _ in range(150)]
+    assert np.mean([s.loss for s in stats[-20:]]) < 0.5 * first
+    counters = trainer.counters
+    assert counters.updates == 151
+    assert counters.backward <= counters.offered
+    assert counters.backward <= counters.forward
+    assert 0.0 < counters.selection_seconds < counters.cpu_seconds
+
+
+def test_an_episode_counts_once(builder, demonstrations, config):
+    trainer = made(builder, demonstrations, config)
+    samples = len(trainer)
+    assert trainer.add(builder.build(demonstrations[0]), demonstrations[0].context.episode_id) == 0
+    assert len(trainer) == samples
+
+
+def test_a_quarter_of_a_batch_is_demonstrations_once_there_are_corrections(builder, demonstrations, config):
+    config = dataclasses.replace(config, sampler="uniform", batch_size=64)
+    trainer = made(builder, [*demonstrations, corrected(demonstrations[0], 0)], config)
+    for _ in range(10):
+        trainer.update()
+    assert trainer.demonstrations.ledger.visits.sum() == 10 * 16
+    assert trainer.corrections.ledger.visits.sum() == 10 * 48
+
+
+def test_rows_of_another_shape_are_refused(builder, demonstrations, config):
+    trainer = made(builder, demonstrations, config)
+    rows = builder.build(demonstrations[0])
+    rows.observations = rows.observations[:, :-1]
+    with pytest.raises(ValueError, match="the network expects"):
+        trainer.add(rows, "other")
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_resumed_run_gives_the_result_of_one_that_was_not_interrupted(
+    builder, demonstrations, config, tmp_path, sampler
+):
+    config = dataclasses.replace(config, sampler=sampler)
+    trainer = made(builder, [*demonstrations, corrected(demonstrations[0], 0)], config)
+    for _ in range(12):
+        trainer.update()
+    save_checkpoint(trainer, tmp_path / "trainer.safetensors")
+    resumed = load_checkpoint(tmp_path / "trainer.safetensors")
+    late = builder.build(corrected(demonstrations[1], 1))
+    for each in (trainer, resumed):
+        each.add(late, "late")
+        for _ in range(12):
+            each.update()
+    assert weights(trainer) == weights(resumed)
+    assert trainer.counters.backward == resumed.counters.backward
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_a_checkpoint_that_is_none_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "trainer.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="checkpoint"):
+        load_checkpoint(path)
+
+
+_CHILD = """
+import sys
+from pathlib import Path
+sys.path[:0] = sys.argv[2].split(":")
+import torch
+torch.set_num_threads(1)
+from physai_ros.robot.kinematics import Kinematics
+from physai_ros.robot.spec import RobotSpec
+from physai_ros.tasks.catalog import load_task
+from physai_ros.training.background import BackgroundTraining, TrainingFolders
+from physai_ros.training.config import TrainerConfig
+from physai_ros.training.dataset import TransitionBuilder
+root, task = Path(sys.argv[1]), load_task("reach")
+config = TrainerConfig(batch_size=32, hidden_sizes=(32, 32), warm_start_updates=20, updates_per_episode=10)
+folders = TrainingFolders(root / "store", root / "registry", root / "trainer.safetensors")
+builder = TransitionBuilder(Kinematics(RobotSpec.load("fr3_sim")), task)
+training = BackgroundTraining(folders, task, builder, config, candidate_every=2)
+training.reconcile()
+print("ready", flush=True)
+while training.busy:
+    training.work(0.005)
+"""
+
+
+def test_killed_at_any_moment_it_comes_to_the_same_result_and_counts_nothing_twice(
+    builder, demonstrations, task, config, tmp_path
+):
+    torch.set_num_threads(1)
+    store = EpisodeStore(tmp_path / "store")
+    for episode in demonstrations:
+        store.write(episode)
+    for number in range(6):
+        store.write(corrected(demonstrations[number % 4], number))
+    calm = BackgroundTraining(
+        TrainingFolders(tmp_path / "store", tmp_path / "registry-calm", tmp_path / "calm.safetensors"),
+        task,
+        builder,
+        config,
+        candidate_every=2,
+    )
+    calm.reconcile()
+    while calm.busy:
+        calm.work(1.0)
+    arguments = [sys.executable, "-c", _CHILD, str(tmp_path), os.pathsep.join(p for p in sys.path if p)]
+    for delay in (0.02, 0.15, None):
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout.readline().strip() == "ready"
+            if delay is not None:
+                time.sleep(delay)  # the moment of the kill, not a wait for anything
+                child.send_signal(signal.SIGKILL)
+    trainer = load_checkpoint(tmp_path / "trainer.safetensors")
+    assert trainer.counters.updates == calm.trainer.counters.updates == 20 + 6 * 10
+    assert sorted(trainer.episode_ids) == sorted(calm.trainer.episode_ids)
+    assert weights(trainer) == weights(calm.trainer)
+    registries = PolicyRegistry(tmp_path / "registry"), PolicyRegistry(tmp_path / "registry-calm")
+    hashes = [[registry.manifest(v).sha256 for v in registry.versions()] for registry in registries]
+    assert hashes[0] == hashes[1]
+    assert hashes[0][-1] == hashlib.sha256(weights(trainer)).hexdigest()
+
+
+def test_what_cannot_be_learned_from_is_named_and_training_goes_on(builder, demonstrations, task, config, tmp_path):
+    store = EpisodeStore(tmp_path / "store")
+    store.write(demonstrations[0])
+    (Path(store.episodes_folder) / "broken.mcap").write_bytes(b"no episode")
+    context = dataclasses.replace(demonstrations[1].context, purpose=Purpose.EVALUATE, episode_id="evaluation")
+    store.write(dataclasses.replace(demonstrations[1], context=context))
+    training = BackgroundTraining(
+        TrainingFolders(tmp_path / "store", tmp_path / "registry", tmp_path / "t.safetensors"), task, builder, config
+    )
+    training.reconcile()
+    while training.busy:
+        training.work(1.0)
+    assert training.trainer.episode_ids == [demonstrations[0].context.episode_id]
+    assert training.trainer.counters.updates == config.warm_start_updates
+    assert any("broken" in reason for reason in training.quarantined)
+    assert PolicyRegistry(tmp_path / "registry").versions() == ("000001",)
