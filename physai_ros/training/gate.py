@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from physai_ros.training.significance import percentile_of
+
 
 @dataclass(frozen=True)
 class GateConfig:
@@ -73,7 +75,7 @@ class SparseGate:
         if not len(scores):
             return Selection(np.zeros(0, dtype=bool), np.zeros(0))
         finite = np.nan_to_num(np.asarray(scores, dtype=float), nan=0.0, posinf=1.0, neginf=0.0)
-        capped = np.minimum(np.maximum(finite, 0.0), np.percentile(finite, self.config.score_cap))
+        capped = np.minimum(np.maximum(finite, 0.0), percentile_of(finite, self.config.score_cap))
         chosen = np.minimum(np.exp(self.log_gain) * capped**self.config.sharpness, 1.0)
         probabilities = self.floor + (1.0 - self.floor) * chosen
         mask = generator.random(len(scores)) < probabilities
@@ -85,7 +87,7 @@ class SparseGate:
         often = visits >= self.config.guard_visits
         if not often.any():
             return scores
-        high = np.nanpercentile(loss[often], 95)
+        high = percentile_of(loss[often], 95.0)
         return np.where(often & (loss > high), scores * self.config.guard_factor, scores)
 
     def _adjust(self, activated: int, offered: int) -> None:

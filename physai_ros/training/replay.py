@@ -96,8 +96,8 @@ class SampleLedger:
         column("novelty")[indices] = novelty
         np.add.at(column("visits"), indices, 1)
 
-    def context(self, indices: np.ndarray) -> TrainingSampleContext:
-        """What is known of the samples `indices` (n,)."""
+    def context(self, indices: np.ndarray | slice) -> TrainingSampleContext:
+        """What is known of the samples `indices` (n,), or of a slice of them."""
         names = (*self._LEARNED, *self._PHYSICAL)
         return TrainingSampleContext(**{name: self._columns.view(name)[indices] for name in names})
 

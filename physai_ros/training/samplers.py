@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,13 @@ class Draw(NamedTuple):
 
 
 class Sampler(ABC):
-    """Draws from the samples of one ledger. None looks at the whole pool with the network: scores are stale."""
+    """Draws from the samples of one ledger. None looks at the whole pool with the network: scores are stale.
+
+    Attributes:
+        needs_signals: whether uncertainty and novelty of the samples are wanted beside their loss.
+    """
+
+    needs_signals: ClassVar[bool] = False
 
     def __init__(self, ledger: SampleLedger) -> None:
         self.ledger = ledger
@@ -128,6 +134,8 @@ class InfoBatchSampler(Sampler):
 class AdaptiveSparseSampler(Sampler):
     """Adaptive Sparse Training: offers many, scores them by what is known, lets the gate pass a few."""
 
+    needs_signals = True
+
     def __init__(
         self,
         ledger: SampleLedger,
@@ -146,8 +154,11 @@ class AdaptiveSparseSampler(Sampler):
         target = self.gate.config.target_activation_rate
         offered = max(round(count / target), 1)
         candidates = generator.integers(len(self.ledger), size=offered)
-        scores = self._significance(self.ledger.context(candidates))
-        scores = self.gate.guard(scores, self.ledger.loss[candidates], self.ledger.visits[candidates])
+        if offered >= len(self.ledger):
+            # A pool that is offered more than once is scored once.
+            scores = self._scores(slice(None))[candidates]
+        else:
+            scores = self._scores(candidates)
         mask, probabilities = self.gate.select(scores, generator)
         # A gate that has not settled must not make a step many times as long; what is cut is not counted as activated.
         passed = np.flatnonzero(mask)[: 2 * count]
@@ -156,6 +167,10 @@ class AdaptiveSparseSampler(Sampler):
         else:
             weights = np.ones(len(passed), dtype=np.float32)
         return Draw(candidates[passed], weights, offered)
+
+    def _scores(self, rows: np.ndarray | slice) -> np.ndarray:
+        scores = self._significance(self.ledger.context(rows))
+        return self.gate.guard(scores, self.ledger.loss[rows], self.ledger.visits[rows])
 
     def state(self) -> dict[str, np.ndarray]:
         """Arrays from which `restore` makes the same sampler."""

@@ -253,8 +253,11 @@ class SparseTrainer:
         started = time.process_time()
         with torch.no_grad():
             loss = per_member.mean(dim=1).numpy()
-            spread = actions[:, :, 0].std(dim=1, correction=0).mean(dim=1).numpy()
-            novelty = self.novelty.distances(features.numpy())
+            if self.demonstrations.sampler.needs_signals:
+                spread = actions[:, :, 0].std(dim=1, correction=0).mean(dim=1).numpy()
+                novelty = self.novelty.distances(features.numpy())
+            else:
+                spread = novelty = np.full(len(loss), np.nan, dtype=np.float32)
         begin = 0
         for pool, draw in draws:
             rows = slice(begin, begin + len(draw.indices))

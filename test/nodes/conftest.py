@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import torch
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
@@ -28,6 +29,7 @@ from physai_ros.policy.registry import PolicyRegistry
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.simulation.arm import SimulatedArm
+from physai_ros.ros.executor import ControlExecutor
 from physai_ros.tasks.catalog import load_task
 
 
@@ -40,10 +42,15 @@ class Graph:
         self._context = Context()
         rclpy.init(context=self._context)
         self.node = Node("test", namespace=self.namespace, context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor = ControlExecutor(context=self._context)
         self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
+
+    def _spin(self) -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            while self._context.ok():
+                self._executor.spin_once()
 
     def start(self, name: str, **parameters: object) -> subprocess.Popen:
         code = f"import sys; from physai_ros.nodes.{name} import main; sys.exit(main())"
@@ -95,9 +102,9 @@ class Graph:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
-        self._executor.shutdown()
         self._context.try_shutdown()
         self._thread.join(timeout=5.0)
+        self._executor.shutdown(timeout_sec=1.0)
 
 
 @pytest.fixture
