@@ -64,30 +64,27 @@ def selection(trainer: SparseTrainer) -> list[SelectionShare]:
 
     A sample counts for the first kind that fits it.
     """
-    corrections, demonstrations = (
-        _kinds(trainer.corrections),
-        {"demonstration": np.ones(len(trainer.demonstrations), bool)},
-    )
-    visits = {"corrections": _visits(trainer.corrections), "demonstrations": _visits(trainer.demonstrations)}
-    offered_total = len(trainer.corrections) + len(trainer.demonstrations)
-    gradient_total = sum(float(v.sum()) for v in visits.values())
-    shares = []
-    for pool, kinds in (("demonstrations", demonstrations), ("corrections", corrections)):
-        for kind, mask in kinds.items():
-            if mask.any() and gradient_total:
-                shares.append(
-                    SelectionShare(
-                        kind, float(mask.sum()) / offered_total, float(visits[pool][mask].sum()) / gradient_total
-                    )
-                )
-    return shares
+    all_demonstrations = {"demonstration": np.ones(len(trainer.demonstrations), dtype=bool)}
+    pools = ((trainer.demonstrations, all_demonstrations), (trainer.corrections, _kinds(trainer.corrections)))
+    samples = sum(len(pool) for pool, _ in pools)
+    gradients = sum(float(_visits(pool).sum()) for pool, _ in pools)
+    return [
+        SelectionShare(kind, float(mask.sum()) / samples, float(_visits(pool)[mask].sum()) / gradients)
+        for pool, kinds in pools
+        for kind, mask in kinds.items()
+        if mask.any() and gradients
+    ]
 
 
 def _visits(pool: SamplePool) -> np.ndarray:
+    if not len(pool):
+        return np.zeros(0)
     return np.asarray(pool.ledger.visits, dtype=float)
 
 
 def _kinds(pool: SamplePool) -> dict[str, np.ndarray]:
+    if not len(pool):
+        return {}
     context = pool.ledger.context(np.arange(len(pool)))
     over_budget = context.force_excess > 0.0
     first = (context.intervention_age < 1.0) & ~over_budget

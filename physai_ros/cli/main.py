@@ -13,6 +13,7 @@ import typer
 from physai_ros import __version__
 from physai_ros.cli.collect import collect
 from physai_ros.cli.data import data
+from physai_ros.cli.demo import demo
 from physai_ros.cli.evaluate import evaluate
 from physai_ros.cli.policies import policies
 from physai_ros.cli.report import report
@@ -58,6 +59,7 @@ def physai(
         raise typer.Exit
 
 
+app.command()(demo)
 app.command()(up)
 app.command()(collect)
 app.command()(evaluate)

@@ -156,14 +156,12 @@ class DemoRun:
 
     def run_controls(self) -> None:
         """The control arms: each differs from the demonstration in what its name says."""
-        self.evaluate("trainer off", "control", self.first_version, start=self.plan.held_out)
+        plan = self.plan
+        self.evaluate("trainer off", "control", self.first_version, start=plan.held_out)
         arms = {
-            "in one process, without tests of candidates": {
-                "sampler": self.plan.sampler,
-                "operator": self.plan.operator,
-            },
-            "interventions off": {"sampler": self.plan.sampler, "operator": False},
-            "uniform sampling": {"sampler": "uniform", "operator": self.plan.operator},
+            "in one process": {"sampler": plan.sampler, "operator": plan.operator},
+            "interventions off": {"sampler": plan.sampler, "operator": False},
+            "uniform sampling": {"sampler": "uniform", "operator": plan.operator},
         }
         waiting = list(arms.items())
         while waiting:
@@ -198,7 +196,7 @@ class DemoRun:
             "success_without_training": control("trainer off"),
             "success_without_interventions": control("interventions off"),
             "success_uniform": control("uniform sampling"),
-            "success_one_process": control("in one process, without tests of candidates"),
+            "success_one_process": control("in one process"),
             "episodes": float(len(train)),
             "episodes_on_arm": float(len(self.measured.episodes)),
             "demonstrations": float(plan.demonstrations),
@@ -259,7 +257,7 @@ class DemoRun:
         )
 
     def _arm_folder(self, name: str) -> Path:
-        return self.plan.folder / "controls" / name.split(",")[0].replace(" ", "_")
+        return self.plan.folder / "controls" / name.replace(" ", "_")
 
     def _advance(self, bar: int) -> Callable[[int], None]:
         return lambda done: self.bars.update(bar, completed=done)
