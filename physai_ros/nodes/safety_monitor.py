@@ -165,8 +165,11 @@ class SafetyMonitor(ManagedNode):
         if state.lock_step and not gate.is_open(state.sequence, time.monotonic()):
             return
         before = self._supervisor.state
-        now = state.stamp if state.lock_step else time.monotonic()
-        command = self._supervisor.decide(state, gate.proposal, gate.intervention, now)
+        if state.lock_step:
+            now, intervention = state.stamp, gate.intervention_for(state.sequence)
+        else:
+            now, intervention = time.monotonic(), gate.intervention
+        command = self._supervisor.decide(state, gate.proposal, intervention, now)
         command.token = self._token
         self._answer = to_message(command)
         self._commands.publish(self._answer)

@@ -32,7 +32,7 @@ class CartesianReference:
         self._left = 0
 
     def begin_step(self, ee_delta: np.ndarray) -> None:
-        """Aim at the commanded pose displaced by `ee_delta` (6,): translation [m], rotation vector [rad], base frame."""
+        """Aim at the commanded pose displaced by `ee_delta` (6,): translation [m] and rotation vector [rad], base."""
         goal = self._goal
         self._start = goal
         self._goal = ToolPose(goal.position + ee_delta[:3], rotation_from_vector(ee_delta[3:]) @ goal.rotation)
