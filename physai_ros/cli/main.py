@@ -11,10 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from physai_ros import __version__
+from physai_ros.cli.bench import bench
 from physai_ros.cli.collect import collect
 from physai_ros.cli.data import data
 from physai_ros.cli.demo import demo
 from physai_ros.cli.evaluate import evaluate
+from physai_ros.cli.faults import faults
 from physai_ros.cli.policies import policies
 from physai_ros.cli.report import report
 from physai_ros.cli.train import train
@@ -64,6 +66,8 @@ app.command()(up)
 app.command()(collect)
 app.command()(evaluate)
 app.command()(report)
+app.command()(faults)
+app.add_typer(bench, name="bench")
 app.add_typer(data, name="data")
 app.add_typer(policies, name="policies")
 app.command()(train)

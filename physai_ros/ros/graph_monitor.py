@@ -19,6 +19,7 @@ from physai_ros.msg import (
     EpisodeContext,
     EpisodeFeedback,
     PolicyUpdate,
+    RobotAction,
     SafeCommand,
     SafetyStatus,
     TrainingStatus,
@@ -32,7 +33,9 @@ class GraphMonitor:
     Attributes:
         feedback: every `EpisodeFeedback` received, in order.
         updates: every `PolicyUpdate` received, in order.
-        latencies: wall instant, and time from a `driver_state` to the `safe_command` that answers it [s].
+        latencies: wall instant, and time from a `driver_state` to the first `safe_command` that permits what was
+            proposed for it [s].
+        observation_ages: time from the observation behind a proposal to the proposal, in simulated time [s].
     """
 
     def __init__(self, namespace: str, *, control: bool = True) -> None:
@@ -46,8 +49,11 @@ class GraphMonitor:
         self.command_received = 0.0
         self.safety_received = 0.0
         self.latencies: deque[tuple[float, float]] = deque(maxlen=60_000)
+        self.observation_ages: deque[float] = deque(maxlen=60_000)
+        self.states = self.answered = 0
         self.hooks: list[Callable[[object], None]] = []
         self._seen: dict[int, float] = {}
+        self._proposed: dict[int, int] = {}
         self._context = Context()
         rclpy.init(context=self._context)
         self.node = Node("graph_monitor", namespace=namespace, context=self._context)
@@ -59,6 +65,7 @@ class GraphMonitor:
         subscribe(SafetyStatus, "safety_status", self._on_safety, qos.EVENT)
         if control:
             subscribe(DriverState, "driver_state", self._on_driver, qos.CONTROL)
+            subscribe(RobotAction, "proposed_action", self._on_proposal, qos.CONTROL)
             subscribe(SafeCommand, "safe_command", self._on_command, qos.CONTROL)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
@@ -150,14 +157,30 @@ class GraphMonitor:
 
     def _on_driver(self, message: DriverState) -> None:
         self.driver = message
-        self._seen.setdefault(message.sequence, time.monotonic())
-        if len(self._seen) > 1000:
-            self._seen = dict(list(self._seen.items())[-500:])
+        if message.sequence not in self._seen:
+            self.states += 1
+            self._seen[message.sequence] = time.monotonic()
+            self._seen = _newest(self._seen)
+        self._tell(message)
+
+    def _on_proposal(self, message: RobotAction) -> None:
+        stamp, observed = message.header.stamp, message.observation_stamp
+        self.observation_ages.append(stamp.sec - observed.sec + 1e-9 * (stamp.nanosec - observed.nanosec))
+        self._proposed[message.sequence] = message.state_sequence
+        self._proposed = _newest(self._proposed)
         self._tell(message)
 
     def _on_command(self, message: SafeCommand) -> None:
         now = time.monotonic()
         self.command, self.command_received = message, now
-        if message.source == SafeCommand.SOURCE_POLICY and message.state_sequence in self._seen:
-            self.latencies.append((now, now - self._seen.pop(message.state_sequence)))
+        if message.source == SafeCommand.SOURCE_POLICY:
+            self.answered += 1
+            seen = self._seen.get(self._proposed.pop(message.proposed_sequence, -1))
+            if seen is not None:
+                self.latencies.append((now, now - seen))
         self._tell(message)
+
+
+def _newest(entries: dict, kept: int = 500) -> dict:
+    """The newest entries, once there are twice as many as are kept."""
+    return dict(list(entries.items())[-kept:]) if len(entries) > 2 * kept else entries

@@ -1,0 +1,73 @@
+"""A graph of one's own for a measurement: paced, with a policy that moves the arm, in a folder that goes with it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from physai_ros.deployment.graph import load_graph
+from physai_ros.deployment.supervised import SupervisedGraph
+from physai_ros.evaluation.rollout import Rollout
+from physai_ros.msg import SafeCommand, SafetyStatus
+from physai_ros.robot.spec import RobotSpec
+from physai_ros.ros.graph_monitor import GraphMonitor
+from physai_ros.tasks.catalog import load_task
+from physai_ros.training.config import TrainerConfig
+from physai_ros.transfer.first_policy import first_policy
+
+_DEMONSTRATIONS, _UPDATES = 6, 300
+STARTED = 90.0
+"""Patience with the start of a graph, imports and discovery on a busy machine included [s]."""
+
+
+@contextmanager
+def live_graph(
+    task: str, seed: int, *, namespace: str, run: Path | None = None
+) -> Iterator[tuple[SupervisedGraph, GraphMonitor]]:
+    """The graph `sim`, paced, running episode after episode, and what listens to it, while the block lasts.
+
+    Raises:
+        TimeoutError: the arm did not begin to move under the policy.
+    """
+    with tempfile.TemporaryDirectory(prefix="physai-") as temporary:
+        folder = Path(temporary) if run is None else run
+        rollout = Rollout(RobotSpec.load("fr3_sim"), load_task(task))
+        first_policy(
+            rollout,
+            folder,
+            TrainerConfig(seed=seed, warm_start_updates=_UPDATES),
+            demonstrations=_DEMONSTRATIONS,
+            seed=seed,
+            noise=None,
+            on_demonstration=lambda _done, _total: None,
+            on_update=lambda _done, _total: None,
+        )
+        names = ("driver_node", "policy_inference", "operator", "sparse_trainer", "evaluator", "episode_manager")
+        settings: dict = {name: {"task": task} for name in names}
+        settings["driver_node"] |= {"mode": "paced", "seed": seed}
+        settings["policy_inference"] |= {"mode": "paced"}
+        # Nobody helps and nobody resumes: what a fault does is to be seen.
+        settings["operator"] |= {"intervene": False, "resume": False}
+        settings["evaluator"] |= {"promote": False}
+        settings["episode_manager"] |= {"seed": seed, "episodes": 1_000_000}
+        graph = SupervisedGraph(load_graph("sim"), folder, namespace=namespace, settings=settings)
+        wanted = ("ROS_", "FASTDDS_", "RMW_", "AMENT_")
+        os.environ.update({name: value for name, value in graph.environment.items() if name.startswith(wanted)})
+        with graph, GraphMonitor(namespace) as monitor:
+            monitor.wait(lambda: moving(monitor), STARTED, "a moving arm under the policy")
+            yield graph, monitor
+
+
+def speed(monitor: GraphMonitor) -> float:
+    """Largest joint speed that the driver measured last [rad/s], 0 before the first measurement."""
+    return 0.0 if monitor.driver is None else max(abs(value) for value in monitor.driver.joint_velocities)
+
+
+def moving(monitor: GraphMonitor, least: float = 0.15) -> bool:
+    """Whether the policy moves the arm faster than `least` [rad/s]."""
+    healthy = monitor.safety is not None and monitor.safety.state in (SafetyStatus.NOMINAL, SafetyStatus.LIMITED)
+    driven = monitor.command is not None and monitor.command.source == SafeCommand.SOURCE_POLICY
+    return healthy and driven and speed(monitor) > least
