@@ -1,6 +1,7 @@
 """The graph `sim` under launch: the same description that `physai up sim` starts."""
 
 import os
+import shlex
 import sys
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
@@ -10,6 +11,7 @@ from launch.events import Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from physai_ros.deployment import tied
 from physai_ros.deployment.claims import claim_graph
 from physai_ros.deployment.environment import graph_environment
 from physai_ros.deployment.graph import load_graph
@@ -69,7 +71,8 @@ def processes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 name=process.name,
                 namespace=namespace,
                 parameters=[*common, parameter_file, {"use_sim_time": use_sim_time}],
-                prefix=f"nice -n {process.nice}" if process.nice else None,
+                # Nodes do not outlive launch, however it ends.
+                prefix=shlex.join([sys.executable, "-S", "-E", tied.__file__, str(process.nice)]),
                 respawn=respawn,
                 respawn_delay=1.0,
                 output="both",

@@ -42,7 +42,9 @@ def main() -> int:
         print(f"setup: {error}", file=sys.stderr)
         return 1
     if done:
-        print(f"setup: ready in {time.monotonic() - began:.0f} s; the command is {arguments.venv}/bin/physai")
+        seconds = time.monotonic() - began
+        (arguments.venv / "physai_ros_setup_seconds").write_text(f"{seconds:.1f}\n")
+        print(f"setup: ready in {seconds:.0f} s; the command is {arguments.venv}/bin/physai")
     return 0
 
 

@@ -11,7 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from physai_ros import __version__
+from physai_ros.cli.collect import collect
 from physai_ros.cli.data import data
+from physai_ros.cli.demo import demo
+from physai_ros.cli.evaluate import evaluate
+from physai_ros.cli.policies import policies
+from physai_ros.cli.report import report
 from physai_ros.cli.train import train
 from physai_ros.cli.up import up
 from physai_ros.deployment.environment import prepare_process
@@ -54,8 +59,13 @@ def physai(
         raise typer.Exit
 
 
+app.command()(demo)
 app.command()(up)
+app.command()(collect)
+app.command()(evaluate)
+app.command()(report)
 app.add_typer(data, name="data")
+app.add_typer(policies, name="policies")
 app.command()(train)
 
 

@@ -1,7 +1,7 @@
 """Run one process of a graph, tied to its parent: when the parent dies, however it dies, so does the process.
 
-Called as a script with a JSON file {argv, environment, nice}; it becomes the program that the file names. It imports
-nothing of this package and no more than it needs, since every process of a graph starts through it.
+Called as a script with a JSON file {argv, environment, nice}, or with a niceness and a command line; it becomes that
+program. It imports nothing of this package and no more than it needs, since every process of a graph starts through it.
 """
 
 import ctypes
@@ -20,14 +20,17 @@ def die_with_parent(parent: int, number: int) -> None:
         os._exit(1)
 
 
-def main(path: str) -> None:
-    """Become the program that the JSON file at `path` describes."""
+def main(arguments: list[str]) -> None:
+    """Become the program that a JSON file describes, `FILE`, or that is given, `NICE PROGRAM ARGUMENT...`."""
     die_with_parent(os.getppid(), signal.SIGKILL)
-    with open(path) as file:
-        description = json.load(file)
+    if len(arguments) == 1:
+        with open(arguments[0]) as file:
+            description = json.load(file)
+    else:
+        description = {"argv": arguments[1:], "environment": {}, "nice": int(arguments[0])}
     os.nice(description["nice"])
     os.execve(description["argv"][0], description["argv"], {**os.environ, **description["environment"]})
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -116,7 +115,6 @@ def judge_candidate(
             niceness=niceness,
             on_result=on_result,
             cancelled=cancelled,
-            clock=time.monotonic,
         )
         evaluation = more if evaluation is None else _joined(evaluation, more)
     verdict = evaluation.verdict

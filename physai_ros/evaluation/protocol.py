@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,8 @@ from physai_ros.evaluation.statistics import Interval, clopper_pearson
 from physai_ros.evaluation.trials import Trial, TrialResult, TrialSettings
 from physai_ros.evaluation.verdict import Comparison, compare
 from physai_ros.policy.registry import PolicyFileError, PolicyRegistry
+
+RunTrials = Callable[[list[Trial]], list[TrialResult]]
 
 
 @dataclass(frozen=True)
@@ -101,11 +104,11 @@ def evaluate(
     niceness: int = 0,
     on_result: Callable[[TrialResult], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
-    clock: Callable[[], float],
+    run: RunTrials | None = None,
 ) -> Evaluation:
-    """Evaluation in simulation: every scenario by both policies, in an order that is shuffled by the request's seed.
+    """Every scenario by both policies, in an order that is shuffled by the request's seed.
 
-    `clock` [s] measures how long it takes.
+    `run` (the trials in that order) -> results runs them elsewhere than in simulation, such as on the live graph.
 
     Raises:
         TrialError: a trial could not be run.
@@ -120,22 +123,21 @@ def evaluate(
         for place, policy in enumerate(policies)
     ]
     order = np.random.default_rng(seeds[0] if seeds else 0).permutation(len(trials))
-    began = clock()
-    found = run_trials(
-        [trials[i] for i in order],
-        settings,
-        workers=workers,
-        niceness=niceness,
-        on_result=on_result,
-        cancelled=cancelled,
-    )
+    shuffled = [trials[i] for i in order]
+    began = time.monotonic()
+    if run is not None:
+        found = run(shuffled)
+    else:
+        found = run_trials(
+            shuffled, settings, workers=workers, niceness=niceness, on_result=on_result, cancelled=cancelled
+        )
     results, baseline = tuple(found[:: len(policies)]), tuple(found[1::2]) if request.against else ()
     return Evaluation(
         request=request,
         results=results,
         baseline=baseline,
         comparison=compared(results, baseline, request.margin) if request.against else None,
-        wall_seconds=clock() - began,
+        wall_seconds=time.monotonic() - began,
         physics=dict(settings.physics),
     )
 

@@ -109,8 +109,7 @@ class Rollout:
             if outcome.done:
                 end_reason = "outcome"
                 break
-            # A stop that is played under HOLD ends by itself; STOPPED waits for a person, who is not here.
-            if command.source == CommandSource.STOP and self._supervisor.status().state == SafetyState.STOPPED:
+            if self._supervisor.state == SafetyState.STOPPED:
                 outcome, end_reason = _stopped(outcome), "safety"
                 break
             self._driver.advance(self.arm.time)

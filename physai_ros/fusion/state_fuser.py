@@ -64,7 +64,10 @@ class StateFuser:
             self._fuse_gripper(driver_state, age),
             self._fuse_objects(objects, now),
         )
-        self._sequence, self._stamp = driver_state.sequence, max(self._stamp, driver_state.stamp)
+        self._sequence = driver_state.sequence
+        # A jump back is refused once and then lived with; a stamp that is not of our time is no measure for the next.
+        if not _age_reason(age, self._joint_timeout):
+            self._stamp = driver_state.stamp
         positions, velocities, torques, commanded = self._joints.copy()
         if np.isfinite(positions).all():
             pose = self._kinematics.tool_pose(positions)

@@ -41,7 +41,7 @@ class Parameters:
     sink_without_timeout: str = parameter(
         "", "Why a driver without a time-out of its own is accepted; empty: it is not."
     )
-    driver_timeout: float = parameter(2.0, "Patience with the driver's services [s].", minimum=0.1, maximum=30.0)
+    driver_timeout: float = parameter(5.0, "Patience with the driver's services [s].", minimum=0.1, maximum=30.0)
 
 
 class SafetyMonitor(ManagedNode):
@@ -79,6 +79,7 @@ class SafetyMonitor(ManagedNode):
         self.every(0.05, self._watch)
         self.every(0.1, self._publish_status)
         self._token = ""
+        self._own_tokens: list[bytes] = []
         self._forget()
 
     def activate(self) -> None:
@@ -123,6 +124,8 @@ class SafetyMonitor(ManagedNode):
     def _claim(self) -> None:
         self._forget()
         self._token = self._link.claim()
+        # Ours may still be on the way with the token before.
+        self._own_tokens = [*self._own_tokens[-1:], self._token.encode()]
         self._supervisor.activate(self._link.state())
 
     def _on_state(self, message: msg.DriverState) -> None:
@@ -147,7 +150,7 @@ class SafetyMonitor(ManagedNode):
         self._gate.expect_operator(helped and self.count_publishers("intervention") > 0)
 
     def _on_command(self, raw: bytes) -> None:
-        if self._token.encode() not in raw:
+        if not any(token in raw for token in self._own_tokens):
             self._supervisor.note_foreign_command()
             self.get_logger().error("somebody else publishes safe_command", throttle_duration_sec=1.0)
 
@@ -162,8 +165,11 @@ class SafetyMonitor(ManagedNode):
         if state.lock_step and not gate.is_open(state.sequence, time.monotonic()):
             return
         before = self._supervisor.state
-        now = state.stamp if state.lock_step else time.monotonic()
-        command = self._supervisor.decide(state, gate.proposal, gate.intervention, now)
+        if state.lock_step:
+            now, intervention = state.stamp, gate.intervention_for(state.sequence)
+        else:
+            now, intervention = time.monotonic(), gate.intervention
+        command = self._supervisor.decide(state, gate.proposal, intervention, now)
         command.token = self._token
         self._answer = to_message(command)
         self._commands.publish(self._answer)

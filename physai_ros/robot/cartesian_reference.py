@@ -14,9 +14,9 @@ CYCLES_PER_STEP = 10
 class CartesianReference:
     """Integrates `ee_delta` on a commanded pose and plays it as joint references.
 
-    The displacement is added to the pose that was *commanded*, not to the one measured, so that delay and tracking error
-    do not eat it. The commanded pose is kept within `leash` of the pose that the driver holds as its set-point: where the
-    safety monitor holds the arm back, the reference does not run away from it.
+    The displacement is added to the pose that was *commanded*, not to the one measured, so that delay and tracking
+    error do not eat it. The commanded pose is kept within `leash` of the pose that the driver holds as its set-point:
+    where the safety monitor holds the arm back, the reference does not run away from it.
     """
 
     def __init__(self, kinematics: Kinematics, cycles_per_step: int, leash: float = 0.05) -> None:
@@ -32,7 +32,7 @@ class CartesianReference:
         self._left = 0
 
     def begin_step(self, ee_delta: np.ndarray) -> None:
-        """Aim at the commanded pose displaced by `ee_delta` (6,): translation [m] and rotation vector [rad], base frame."""
+        """Aim at the commanded pose displaced by `ee_delta` (6,): translation [m] and rotation vector [rad], base."""
         goal = self._goal
         self._start = goal
         self._goal = ToolPose(goal.position + ee_delta[:3], rotation_from_vector(ee_delta[3:]) @ goal.rotation)

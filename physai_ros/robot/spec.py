@@ -30,8 +30,8 @@ class RobotSpec:
     """Description of one arm.
 
     Arrays are (n_joints,) in the order of `joint_names`: position [rad], velocity [rad/s], acceleration [rad/s^2],
-    jerk [rad/s^3], effort [N m]. `workspace_lower` and `workspace_upper` (3,) are the box that the tool must stay in, in
-    the base frame [m].
+    jerk [rad/s^3], effort [N m]. `workspace_lower` and `workspace_upper` (3,) are the box that the tool must stay
+    in, in the base frame [m].
     """
 
     name: str

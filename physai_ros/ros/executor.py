@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
+from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.subscription import Subscription
@@ -21,6 +24,11 @@ class ControlExecutor(SingleThreadedExecutor):
     coroutines are left to it: they are rare. One thread, so callback groups exclude each other by themselves.
     """
 
+    def __init__(self, *, context: Context | None = None) -> None:
+        super().__init__(context=context)
+        self._wait_set: _rclpy.WaitSet | None = None
+        self._holds = contextlib.ExitStack()
+
     def spin_once(self, timeout_sec: float | None = None) -> None:
         """Wait for something to do, for at most `timeout_sec` [s], and do it.
 
@@ -31,15 +39,9 @@ class ControlExecutor(SingleThreadedExecutor):
             super().spin_once(0.0)
             self._wait_set = None  # it may have taken the wake-up that told of new entities
 
-    _wait_set: _rclpy.WaitSet | None = None
-
     def _wait_and_call(self, timeout: int) -> bool:
         """Wait for up to `timeout` [ns] and call what is ready; False where rclpy's own way has to look."""
-        try:
-            wait_set = self._filled()
-        except _rclpy.InvalidHandle:
-            self._wait_set = None  # something was destroyed in a callback
-            return True
+        wait_set = self._filled()
         wait_set.wait(timeout)
         if self._is_shutdown:
             return True
@@ -75,14 +77,15 @@ class ControlExecutor(SingleThreadedExecutor):
 
     def _gather(self) -> None:
         """Collect what the nodes have into a fresh wait set; `None` stands for what is left to rclpy's own way."""
+        self._release()
         nodes = self.get_nodes()
-        subscriptions = [each for node in nodes for each in node.subscriptions]
-        timers = [each for node in nodes for each in node.timers]
-        clients = [each for node in nodes for each in node.clients]
-        services = [each for node in nodes for each in node.services]
-        self._waitables = [each for node in nodes for each in node.waitables]
-        self._guards = [each for node in nodes for each in node.guards]
-        own = [guard for guard in (self._guard, self._sigint_gc) if guard is not None]
+        subscriptions = self._held(each for node in nodes for each in node.subscriptions)
+        timers = self._held(each for node in nodes for each in node.timers)
+        clients = self._held(each for node in nodes for each in node.clients)
+        services = self._held(each for node in nodes for each in node.services)
+        self._guards = self._held(each for node in nodes for each in node.guards)
+        own = self._held(guard for guard in (self._guard, self._sigint_gc) if guard is not None)
+        self._waitables = self._held(each for node in nodes for each in node.waitables)
         counts = [len(subscriptions), len(self._guards) + len(own), len(timers), len(clients), len(services), 0]
         for waitable in self._waitables:
             more = waitable.get_num_entities()
@@ -99,6 +102,27 @@ class ControlExecutor(SingleThreadedExecutor):
         self._subscriptions = {each.handle.pointer: _subscription_call(each) for each in subscriptions}
         self._timers = {each.handle.pointer: _timer_call(each) for each in timers}
 
+    def _held(self, entities: Iterable[Any]) -> list[Any]:
+        """Those that are not destroyed; a later destruction, by any thread, is put off until they are released."""
+        held = []
+        for entity in entities:
+            with contextlib.suppress(_rclpy.InvalidHandle):
+                # A waitable is its own context, the others' handles are theirs.
+                self._holds.enter_context(getattr(entity, "handle", entity))
+                held.append(entity)
+        return held
+
+    def _release(self) -> None:
+        self._holds.close()
+        self._holds = contextlib.ExitStack()
+        self._wait_set = None
+
+    def shutdown(self, timeout_sec: float | None = None) -> bool:
+        """Stop, and let go of every entity; returns whether outstanding callbacks ended in time."""
+        done = super().shutdown(timeout_sec)
+        self._release()
+        return done
+
 
 def _subscription_call(subscription: Subscription) -> Callable[[], None] | None:
     """A function that takes one message and hands it on; None where the callback wants more than the message."""
@@ -109,7 +133,8 @@ def _subscription_call(subscription: Subscription) -> Callable[[], None] | None:
 
     def call() -> None:
         try:
-            taken = handle.take_message(message_type, raw)
+            with handle:
+                taken = handle.take_message(message_type, raw)
         except _rclpy.InvalidHandle:
             return  # destroyed by a callback before this one
         if taken is not None:
@@ -127,9 +152,10 @@ def _timer_call(timer: Timer) -> Callable[[], None] | None:
 
     def call() -> None:
         try:
-            if not handle.is_timer_ready():
-                return
-            fire()
+            with handle:
+                if not handle.is_timer_ready():
+                    return
+                fire()
         except _rclpy.InvalidHandle:
             return
         callback()

@@ -32,7 +32,7 @@ class GraphMonitor:
     Attributes:
         feedback: every `EpisodeFeedback` received, in order.
         updates: every `PolicyUpdate` received, in order.
-        latencies: (2, ) rows of wall instant [s] and time from `driver_state` to the `safe_command` that answers it [s].
+        latencies: wall instant, and time from a `driver_state` to the `safe_command` that answers it [s].
     """
 
     def __init__(self, namespace: str, *, control: bool = True) -> None:

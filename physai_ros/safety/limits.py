@@ -48,7 +48,7 @@ class SafetyLimits:
     workspace_lower: np.ndarray = None  # type: ignore[assignment]  # set by from_spec
     workspace_upper: np.ndarray = None  # type: ignore[assignment]
     lowest_link_height: float = 0.02
-    workspace_reaction: float = 0.15
+    workspace_reaction: float = 0.1
     force_budget: float = 60.0
     force_cycles: int = 3
     tracking_error: float = 0.3

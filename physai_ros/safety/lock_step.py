@@ -34,6 +34,14 @@ class LockStepGate:
         self.intervention = intervention
         self._operator = True
 
+    def intervention_for(self, sequence: int) -> Intervention | None:
+        """The operator's word for the state `sequence`, None where there is none.
+
+        Time stands between episodes, so a lease alone would carry the last word of one episode into the next.
+        """
+        word = self.intervention
+        return word if word is not None and word.action.state_sequence == sequence else None
+
     def is_open(self, sequence: int, wall_time: float) -> bool:
         """Whether the state `sequence` can be decided on at `wall_time` [s], on a steady clock."""
         if sequence != self._sequence:

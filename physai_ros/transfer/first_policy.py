@@ -10,11 +10,12 @@ from physai_ros.evaluation.rollout import Rollout
 from physai_ros.evaluation.scenario_sets import scenario_of, scenario_seeds
 from physai_ros.experience.episode import Episode, Purpose
 from physai_ros.experience.store import EpisodeStore
-from physai_ros.policy.registry import PolicyManifest, PolicyRegistry
+from physai_ros.policy.registry import PolicyRegistry
 from physai_ros.tasks.task import Task
 from physai_ros.training.checkpoint import save_checkpoint
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.dataset import TransitionBuilder
+from physai_ros.training.publishing import publish_policy
 from physai_ros.training.trainer import SparseTrainer
 
 Progress = Callable[[int, int], None]
@@ -67,26 +68,6 @@ def warm_start(
     return trainer
 
 
-def publish(
-    trainer: SparseTrainer, task: Task, registry: PolicyRegistry, parents: tuple[str, ...] = ()
-) -> PolicyManifest:
-    """Write the trainer's averaged policy as a new version of the registry."""
-    return registry.add(
-        trainer.policy_network(),
-        task=task.name,
-        action_axes=task.action_axes,
-        action_scale=task.action_scale,
-        parents=parents,
-        metrics={
-            "updates": trainer.counters.updates,
-            "episodes": len(trainer.episode_ids),
-            "loss": trainer.loss,
-            "samples_backward": trainer.counters.backward,
-            "samples_offered": trainer.counters.offered,
-        },
-    )
-
-
 def first_policy(
     rollout: Rollout,
     folder: Path,
@@ -112,7 +93,7 @@ def first_policy(
     builder = TransitionBuilder(rollout.arm.kinematics, rollout.task, chunk_steps=config.chunk_steps)
     trainer = warm_start(episodes, rollout.task, builder, config, on_update)
     registry = PolicyRegistry(folder / "registry")
-    manifest = publish(trainer, rollout.task, registry)
+    manifest = publish_policy(trainer, rollout.task, registry)
     registry.activate(manifest.version, reason=f"imitates {demonstrations} demonstrations")
     save_checkpoint(trainer, folder / "trainer.safetensors")
     return manifest.version

@@ -14,8 +14,8 @@ from physai_ros.experience.episode import Episode, Purpose
 from physai_ros.policy.registry import PolicyRegistry
 from physai_ros.robot.command import CommandSource
 from physai_ros.training.dataset import TransitionBuilder
+from physai_ros.training.publishing import publish_policy
 from physai_ros.training.trainer import SparseTrainer
-from physai_ros.transfer.first_policy import publish
 
 Judge = Callable[[str, str], bool]
 """Says whether the first version may replace the second."""
@@ -51,9 +51,17 @@ class LearningResult:
 
 
 def learn_on_arm(
-    rollout: Rollout, trainer: SparseTrainer, registry: PolicyRegistry, plan: LearningPlan, may_replace: Judge
+    rollout: Rollout,
+    trainer: SparseTrainer,
+    registry: PolicyRegistry,
+    plan: LearningPlan,
+    may_replace: Judge,
+    on_episode: Callable[[int], None] = lambda done: None,
 ) -> LearningResult:
-    """Run the episodes of a plan on the rollout's arm, beginning with the registry's active version."""
+    """Run the episodes of a plan on the rollout's arm, beginning with the registry's active version.
+
+    `on_episode` is told how many episodes are done.
+    """
     version = registry.current()[0]
     rollout.runtime.load(registry, version)
     builder = TransitionBuilder(rollout.arm.kinematics, rollout.task, chunk_steps=trainer.config.chunk_steps)
@@ -67,6 +75,7 @@ def learn_on_arm(
         helped = take_overs(episode)
         interventions += helped
         own_success.append(episode.outcome.success and not helped)
+        on_episode(index + 1)
         selector.report(scenario.parameters, episode.outcome.success, helped)
         if not plan.learn:
             continue
@@ -74,7 +83,7 @@ def learn_on_arm(
         for _ in range(trainer.config.updates_per_episode):
             trainer.update()
         if (index + 1) % plan.candidate_every == 0:
-            candidate = publish(trainer, rollout.task, registry, (version,)).version
+            candidate = publish_policy(trainer, rollout.task, registry, (version,)).version
             if may_replace(candidate, version):
                 registry.activate(candidate, verdict="not_worse")
                 rollout.runtime.load(registry, candidate)

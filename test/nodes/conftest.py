@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import torch
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
@@ -27,6 +28,7 @@ from physai_ros.policy.observation import ObservationEncoder
 from physai_ros.policy.registry import PolicyRegistry
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
+from physai_ros.ros.executor import ControlExecutor
 from physai_ros.simulation.arm import SimulatedArm
 from physai_ros.tasks.catalog import load_task
 
@@ -40,12 +42,18 @@ class Graph:
         self._context = Context()
         rclpy.init(context=self._context)
         self.node = Node("test", namespace=self.namespace, context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor = ControlExecutor(context=self._context)
         self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
 
+    def _spin(self) -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            while self._context.ok():
+                self._executor.spin_once()
+
     def start(self, name: str, **parameters: object) -> subprocess.Popen:
+        """Start a node in a process of its own."""
         code = f"import sys; from physai_ros.nodes.{name} import main; sys.exit(main())"
         command = [sys.executable, "-c", code, "--ros-args", "-r", f"__ns:={self.namespace}"]
         for key, value in parameters.items():
@@ -54,12 +62,14 @@ class Graph:
         return self.processes[name]
 
     def bring_up(self, *names: str) -> None:
+        """Configure and activate nodes, in order."""
         for name in names:
             for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
                 request = ChangeState.Request(transition=Transition(id=transition))
                 assert self.call(ChangeState, f"{name}/change_state", request, timeout=30.0).success, name
 
     def call(self, service_type: type, name: str, request: object, timeout: float = 10.0) -> object:
+        """Answer of a service."""
         client = self.node.create_client(service_type, name)
         try:
             self.wait(client.service_is_ready, timeout)
@@ -70,23 +80,27 @@ class Graph:
             self.node.destroy_client(client)
 
     def hear(self, message_type: type, topic: str, profile: QoSProfile) -> list:
+        """List that grows by every message of a topic."""
         heard: list = []
         self.node.create_subscription(message_type, topic, heard.append, profile)
         return heard
 
     def wait(self, condition: Callable[[], object], timeout: float = 10.0) -> None:
+        """Wait until a condition holds."""
         until = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < until, f"not within {timeout:g} s"
             time.sleep(0.002)
 
     def stop(self, name: str) -> tuple[int, str]:
+        """Exit code and error output of a node that is told to stop."""
         process = self.processes.pop(name)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=10)
         return process.returncode, errors
 
     def close(self) -> None:
+        """Stop every process."""
         for process in self.processes.values():
             process.send_signal(signal.SIGINT)
         for process in self.processes.values():
@@ -95,9 +109,9 @@ class Graph:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
-        self._executor.shutdown()
         self._context.try_shutdown()
         self._thread.join(timeout=5.0)
+        self._executor.shutdown(timeout_sec=1.0)
 
 
 @pytest.fixture
