@@ -46,6 +46,9 @@ class Parameters:
     updates_per_episode: int = parameter(
         _DEFAULTS.updates_per_episode, "Updates after each new episode.", minimum=1, maximum=100000
     )
+    warm_start_updates: int = parameter(
+        _DEFAULTS.warm_start_updates, "Updates on demonstrations before the first policy.", minimum=0, maximum=1000000
+    )
     target_activation_rate: float = parameter(
         _DEFAULTS.gate.target_activation_rate,
         "Share of offered samples that get a gradient.",
@@ -71,6 +74,7 @@ class SparseTrainerNode(ManagedNode):
             sampler=p.sampler,
             seed=p.seed,
             updates_per_episode=p.updates_per_episode,
+            warm_start_updates=p.warm_start_updates,
             gate=GateConfig(target_activation_rate=p.target_activation_rate),
         )
         builder = TransitionBuilder(Kinematics(RobotSpec.load(p.robot)), task, chunk_steps=config.chunk_steps)
