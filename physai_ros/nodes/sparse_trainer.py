@@ -12,10 +12,13 @@ import torch
 from std_srvs.srv import SetBool
 
 from physai_ros import msg
+from physai_ros.feedback.collector import EpisodeFeedbackRecord
+from physai_ros.feedback.health import assess_health
 from physai_ros.policy.registry import PolicyManifest
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.ros import qos
+from physai_ros.ros.graph_trials import from_feedback
 from physai_ros.ros.lifecycle import OK, WARN, ManagedNode, run
 from physai_ros.ros.parameters import parameter
 from physai_ros.tasks.catalog import load_task
@@ -86,7 +89,8 @@ class SparseTrainerNode(ManagedNode):
         )
         self._paused = False
         self._problem = ""
-        self.subscribe(msg.EpisodeFeedback, "episode_feedback", lambda _: self._reconcile(), qos.EVENT)
+        self._feedback: dict[str, EpisodeFeedbackRecord] = {}
+        self.subscribe(msg.EpisodeFeedback, "episode_feedback", self._on_feedback, qos.EVENT)
         self.serve(SetBool, "pause_training", self._on_pause)
         self.every(_TICK, self._tick)
         self.every(2.0, self._reconcile)
@@ -116,6 +120,11 @@ class SparseTrainerNode(ManagedNode):
         if not self._training.busy:
             return "waiting"
         return "throttled" if self._credit < 0 else "training"
+
+    def _on_feedback(self, message: msg.EpisodeFeedback) -> None:
+        record = from_feedback(message)
+        self._feedback[record.episode_id] = record
+        self._reconcile()
 
     def _reconcile(self) -> None:
         try:
@@ -170,8 +179,9 @@ class SparseTrainerNode(ManagedNode):
         message.cpu_share = (cpu - self._measured[1]) / max(wall - self._measured[0], 1e-6)
         message.cpu_seconds = cpu
         self._measured = (wall, cpu)
-        message.health = "not_started"
-        message.detail = self._problem or (training.quarantined[-1] if training.quarantined else "")
+        health = assess_health(list(self._feedback.values()))
+        message.health = health.state.value
+        message.detail = self._problem or (training.quarantined[-1] if training.quarantined else health.evidence)
         trainer = training.trainer
         if trainer is not None:
             counters = trainer.counters
@@ -185,8 +195,6 @@ class SparseTrainerNode(ManagedNode):
             message.loss = float(trainer.loss)
             message.episodes = len(trainer.episode_ids)
             message.replay_samples = len(trainer)
-            if counters.updates:
-                message.health = "learning"
         self._statuses.publish(message)
 
 
