@@ -41,7 +41,7 @@ class Caller:
         self.node.create_subscription(msg.PolicyUpdate, "policy_update", self.updates.append, qos.LATCHED)
         self.node.create_subscription(msg.EvaluationStatus, "evaluation_status", self.statuses.append, qos.LATCHED)
 
-    def until(self, condition: Callable[[], object], timeout: float = 60.0) -> object:
+    def until(self, condition: Callable[[], object], timeout: float = 200.0) -> object:
         """What the condition says once it holds."""
         deadline = time.monotonic() + timeout
         while not condition():
@@ -96,6 +96,7 @@ def evaluator(own_registry: PolicyRegistry, tmp_path: Path, caller: Caller) -> I
     assert process.wait(timeout=20.0) == 0
 
 
+@pytest.mark.timeout(900)
 def test_the_evaluator_promotes_answers_and_takes_back(
     evaluator: subprocess.Popen, caller: Caller, own_registry: PolicyRegistry
 ) -> None:
@@ -132,7 +133,7 @@ def test_the_evaluator_promotes_answers_and_takes_back(
     cancelled = sent.result().cancel_goal_async()
     caller.until(cancelled.done)
     result = sent.result().get_result_async()
-    caller.until(result.done, 20.0)
+    caller.until(result.done)
     assert 1 <= result.result().result.episodes < 500
     caller.until(lambda: caller.statuses[-1].state == "cancelled")
     client.destroy()
