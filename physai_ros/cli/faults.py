@@ -20,7 +20,6 @@ _SETTLE = 0.5
 """Beyond reaction and braking, time until the measured speed is that of an arm at rest [s]."""
 _REST = 0.03  # [rad/s]
 _WATCHED = 2.0  # [s]
-_GAP = 0.1  # [s] without a command that control may show while a process dies that it does not need
 _RECOVERY = 60.0  # [s]
 
 
@@ -89,12 +88,13 @@ def faults(
 
 
 class _Watch:
-    """What is seen after a kill: first reaction, first rest, largest gap between commands."""
+    """What is seen after a kill: first reaction, first rest, whether the arm was stopped, largest gap of commands."""
 
     def __init__(self, monitor: GraphMonitor) -> None:
         self.reacted = self.rested = 0.0
         self.reaction = ""
         self.gap = 0.0
+        self.stopped = False
         self._last = time.monotonic()
         self._monitor = monitor
         monitor.hooks.append(self._hear)
@@ -113,9 +113,11 @@ class _Watch:
             if message.source in (SafeCommand.SOURCE_HOLD, SafeCommand.SOURCE_STOP):
                 self._react(now, f"safety: {', '.join(message.reasons) or 'hold'}")
         elif isinstance(message, SafetyStatus) and message.state >= SafetyStatus.HOLD:
+            self.stopped |= message.state == SafetyStatus.STOPPED
             self._react(now, f"safety: {', '.join(message.reasons) or 'hold'}")
         elif isinstance(message, DriverState):
             if message.mode in (DriverState.MODE_STOPPING, DriverState.MODE_STOPPED):
+                self.stopped = True
                 self._react(now, "driver: plays the verified stop")
             slow = max(abs(value) for value in message.joint_velocities) < _REST
             self.rested = (self.rested or now) if slow else 0.0
@@ -149,9 +151,9 @@ def _inject(fault: _Fault, graph: SupervisedGraph, monitor: GraphMonitor) -> _Ro
         passed = bool(detect <= _REACTION and resting and recovered and not lost)
         seen = watch.reaction or "no reaction"
     else:
-        harmless = watch.gap <= _GAP or fault.node == "episode_manager"
-        passed = harmless and recovered and not lost
-        seen = f"largest gap between commands {1e3 * watch.gap:.0f} ms"
+        passed = not watch.stopped and recovered and not lost
+        control = "the arm was stopped" if watch.stopped else "control went on"
+        seen = f"{control}, largest gap between commands {1e3 * watch.gap:.0f} ms"
     seen += "; back to work" if recovered else "; did not come back to work"
     milli = (1e3 * detect if fault.stops else float("nan"), 1e3 * rest, 1e3 * bound, 1e3 * recovery)
     return _Row(fault.name, fault.expected, seen, *milli, lost, passed)
@@ -215,8 +217,9 @@ def _show(rows: list[_Row], console: object) -> None:
     from rich.table import Table
 
     table = Table(title="fault matrix", title_justify="left")
-    for name in ("fault", "seen", "detect [ms]", "rest [ms]", "braking bound [ms]", "back after [ms]", "lost", ""):
-        table.add_column(name, justify="left" if name in ("fault", "seen", "") else "right")
+    for name in ("fault", "seen", "detect [ms]", "rest [ms]", "bound [ms]", "back [ms]", "lost", ""):
+        words = name in ("fault", "seen", "")
+        table.add_column(name, justify="left" if words else "right", no_wrap=name in ("fault", ""))
     for row in rows:
         times = (row.detect_ms, row.rest_ms, row.braking_bound_ms, row.recovery_ms)
         cells = ["—" if value != value else f"{value:.0f}" for value in times]
