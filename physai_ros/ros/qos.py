@@ -16,11 +16,11 @@ def _profile(depth: int, *, reliable: bool = True, latched: bool = False) -> QoS
 CONTROL = _profile(1, reliable=False)
 """Reader in the control loop: only the newest counts, and a late one is of no use."""
 
-CONTROL_WRITER = _profile(50)
-"""Writer of a control topic: reliable, so that recorders lose nothing; half a second of history at 100 Hz."""
+CONTROL_WRITER = _profile(500)
+"""Writer of a control topic: reliable, so that recorders lose nothing while they write to the disk; 5 s at 100 Hz."""
 
-RECORD = _profile(200)
-"""Reader that wants every sample: two seconds at 100 Hz."""
+RECORD = _profile(500)
+"""Reader that wants every sample: five seconds at 100 Hz, less in lock-step, which goes as fast as it can."""
 
 COMMAND = _profile(5, reliable=False)
 """Reader of commands in the driver: it judges age itself, and must not miss the right one behind a foreign one."""

@@ -159,7 +159,6 @@ class DemoRun:
         plan = self.plan
         self.evaluate("trainer off", "control", self.first_version, start=plan.held_out)
         arms = {
-            "in one process": {"sampler": plan.sampler, "operator": plan.operator},
             "interventions off": {"sampler": plan.sampler, "operator": False},
             "uniform sampling": {"sampler": "uniform", "operator": plan.operator},
         }
@@ -196,7 +195,6 @@ class DemoRun:
             "success_without_training": control("trainer off"),
             "success_without_interventions": control("interventions off"),
             "success_uniform": control("uniform sampling"),
-            "success_one_process": control("in one process"),
             "episodes": float(len(train)),
             "episodes_on_arm": float(len(self.measured.episodes)),
             "demonstrations": float(plan.demonstrations),
