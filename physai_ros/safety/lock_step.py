@@ -10,8 +10,9 @@ _PATIENCE = 0.5  # [s] of wall time
 class LockStepGate:
     """Opens when all who may move the arm have spoken for a state: what happens must not depend on who is faster.
 
-    The policy always has to speak. An operator has to once one is there, at every state, if only to say that the switch
-    is not held; after 0.5 s of wall time without a word nobody waits for the operator until the next one.
+    The policy has to speak at every state: an operator in control goes on without it only after 0.5 s of wall time. An
+    operator has to speak once one is there, if only to say that the switch is not held; after 0.5 s without a word
+    nobody waits for the operator until the next one.
     """
 
     def __init__(self) -> None:
@@ -46,10 +47,13 @@ class LockStepGate:
         """Whether the state `sequence` can be decided on at `wall_time` [s], on a steady clock."""
         if sequence != self._sequence:
             self._sequence, self._since = sequence, wall_time
-        proposed = self.proposal is not None and self.proposal.state_sequence == sequence
-        if self._operator and wall_time - self._since > _PATIENCE:
+        patient = wall_time - self._since <= _PATIENCE
+        word = self.intervention_for(sequence)
+        if word is None and not patient:
             self._operator = False
-        if not self._operator:
-            return proposed
-        word = self.intervention
-        return word is not None and word.action.state_sequence == sequence and (word.enable or proposed)
+        if word is None and self._operator:
+            return False
+        if self.proposal is not None and self.proposal.state_sequence == sequence:
+            return True
+        # An operator in control needs no policy, but time must not run ahead of those who see and record.
+        return word is not None and word.enable and not patient

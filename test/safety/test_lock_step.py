@@ -27,9 +27,16 @@ def test_an_operator_who_is_there_is_waited_for(gate, loop):
     assert gate.is_open(loop.sequence, 0.0)
 
 
-def test_an_operator_in_control_needs_no_policy(gate, loop):
-    gate.hear_intervention(loop.intervention(loop.spec.home_positions))
-    assert gate.is_open(loop.sequence, 0.0)
+def test_an_operator_in_control_waits_for_the_policy_but_does_not_depend_on_it(gate, loop):
+    home = loop.spec.home_positions
+    gate.hear_intervention(loop.intervention(home))
+    assert not gate.is_open(loop.sequence, 0.0)
+    gate.hear_proposal(loop.action(home, state_sequence=loop.sequence))
+    assert gate.is_open(loop.sequence, 0.1)
+    dead = LockStepGate()
+    dead.hear_intervention(loop.intervention(home))
+    assert not dead.is_open(loop.sequence, 0.0)
+    assert dead.is_open(loop.sequence, 0.6)
 
 
 def test_a_silent_operator_is_given_up_until_the_next_word(gate, loop):
