@@ -52,8 +52,7 @@ def processes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     os.makedirs(run, exist_ok=True)
     domain = int(os.environ.get("ROS_DOMAIN_ID") or 0)
     _claims.append(claim_graph(domain, namespace, f"ros2 launch of graph {GRAPH}"))
-    profile = share_path("config", "fastdds.xml") if graph.simulated else None
-    environment = graph_environment(os.environ, domain=domain, simulated=graph.simulated, profile=profile)
+    environment = graph_environment(os.environ, domain=domain, simulated=graph.simulated)
     actions: list[LaunchDescriptionEntity] = [
         SetEnvironmentVariable(name, value)
         for name, value in environment.items()

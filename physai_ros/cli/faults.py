@@ -141,9 +141,10 @@ class _Watch:
 
 
 def _inject(fault: _Fault, graph: SupervisedGraph, monitor: GraphMonitor, delay: float) -> _Row:
-    from physai_ros.cli.live_graph import STARTED, moving
+    from physai_ros.cli.live_graph import STARTED, resume_until_moving
 
-    monitor.wait(lambda: moving(monitor), STARTED, "a moving arm under the policy")
+    if not resume_until_moving(monitor, STARTED):
+        raise TimeoutError(f"the policy did not move the arm within {STARTED:g} s; see {graph.run / 'logs'}")
     _wait(lambda: False, delay)
     bound, before = _braking_bound(monitor), graph.pid(fault.node)
     watch, killed = _Watch(monitor), time.monotonic()
@@ -154,7 +155,7 @@ def _inject(fault: _Fault, graph: SupervisedGraph, monitor: GraphMonitor, delay:
     else:
         _wait(lambda: False, _WATCHED)
     watch.close()
-    recovered = _recover(fault, graph, monitor, before)
+    recovered = resume_until_moving(monitor, _RECOVERY, lambda: graph.pid(fault.node) not in (0, before))
     recovery = time.monotonic() - killed if recovered else float("nan")
     detect = watch.reacted - killed if watch.reacted else float("nan")
     # The simulated arm is gone with its driver: there is nothing that could rest.
@@ -167,7 +168,7 @@ def _inject(fault: _Fault, graph: SupervisedGraph, monitor: GraphMonitor, delay:
         seen = watch.reaction or "no reaction"
     else:
         passed = not watch.stopped and recovered and not lost
-        control = "the arm was stopped" if watch.stopped else "control went on"
+        control = f"the arm was stopped ({watch.reaction})" if watch.stopped else "control went on"
         seen = f"{control}, largest gap between commands {1e3 * watch.gap:.0f} ms"
     seen += "; back to work" if recovered else "; did not come back to work"
     milli = (1e3 * detect if fault.stops else float("nan"), 1e3 * rest, 1e3 * bound, 1e3 * recovery)
@@ -179,28 +180,6 @@ def _wait(condition: object, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not condition():
         time.sleep(0.002)
-
-
-def _recover(fault: _Fault, graph: SupervisedGraph, monitor: GraphMonitor, before: int) -> bool:
-    """Whether the process came back and the policy moves the arm again, with a resume where one is asked for."""
-    from std_srvs.srv import Trigger
-
-    from physai_ros.cli.live_graph import moving
-    from physai_ros.msg import SafetyStatus
-
-    deadline = time.monotonic() + _RECOVERY
-    while time.monotonic() < deadline:
-        pid = graph.pid(fault.node)
-        fresh = time.monotonic() - monitor.safety_received < 0.3
-        if pid not in (0, before) and fresh and moving(monitor):
-            return True
-        if pid not in (0, before) and fresh and monitor.safety.state == SafetyStatus.STOPPED:
-            try:
-                monitor.call(Trigger, "resume", Trigger.Request(), timeout=2.0)
-            except TimeoutError:
-                pass  # it is still coming up
-        time.sleep(0.05)
-    return False
 
 
 def _braking_bound(monitor: GraphMonitor) -> float:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from std_srvs.srv import Trigger
 
 from physai_ros.deployment.graph import load_graph
 from physai_ros.deployment.supervised import SupervisedGraph
@@ -57,7 +60,8 @@ def live_graph(
         wanted = ("ROS_", "FASTDDS_", "RMW_", "AMENT_")
         os.environ.update({name: value for name, value in graph.environment.items() if name.startswith(wanted)})
         with graph, GraphMonitor(namespace) as monitor:
-            monitor.wait(lambda: moving(monitor), STARTED, "a moving arm under the policy")
+            if not resume_until_moving(monitor, STARTED):
+                raise TimeoutError(f"the policy did not move the arm within {STARTED:g} s; see {folder / 'logs'}")
             yield graph, monitor
 
 
@@ -67,7 +71,29 @@ def speed(monitor: GraphMonitor) -> float:
 
 
 def moving(monitor: GraphMonitor, least: float = 0.15) -> bool:
-    """Whether the policy moves the arm faster than `least` [rad/s]."""
-    healthy = monitor.safety is not None and monitor.safety.state in (SafetyStatus.NOMINAL, SafetyStatus.LIMITED)
-    driven = monitor.command is not None and monitor.command.source == SafeCommand.SOURCE_POLICY
-    return healthy and driven and speed(monitor) > least
+    """Whether the policy moves the arm faster than `least` [rad/s]; what is older than 0.3 s says nothing."""
+    recent = time.monotonic() - 0.3
+    if min(monitor.safety_received, monitor.driver_received, monitor.command_received) < recent:
+        return False
+    healthy = monitor.safety.state in (SafetyStatus.NOMINAL, SafetyStatus.LIMITED)
+    return healthy and monitor.command.source == SafeCommand.SOURCE_POLICY and speed(monitor) > least
+
+
+def resume_until_moving(monitor: GraphMonitor, timeout: float, came_back: Callable[[], bool] = lambda: True) -> bool:
+    """Whether the policy moves the arm within `timeout` [s] of wall time, with a resume as often as one is asked for.
+
+    Args:
+        monitor: of the graph.
+        timeout: patience [s] of wall time.
+        came_back: what must hold as well.
+    """
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if came_back():
+            if moving(monitor):
+                return True
+            if time.monotonic() - monitor.safety_received < 0.3 and monitor.safety.state == SafetyStatus.STOPPED:
+                with suppress(TimeoutError):  # it is still coming up
+                    monitor.call(Trigger, "resume", Trigger.Request(), timeout=2.0)
+        time.sleep(0.01)
+    return False

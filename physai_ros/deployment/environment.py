@@ -5,6 +5,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from physai_ros.robot.share import share_path
+
 WHEEL_GUARD = "_ROS_WHEELS_BOOTSTRAP_COMPLETE"
 
 
@@ -41,16 +43,16 @@ def foreign_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name not in hidden}
 
 
-def graph_environment(
-    environment: Mapping[str, str], *, domain: int, simulated: bool, profile: Path | None
-) -> dict[str, str]:
-    """Return `environment` with what every process of a graph gets.
+def graph_environment(environment: Mapping[str, str], *, domain: int, simulated: bool) -> dict[str, str]:
+    """Return `environment` with what every process of a graph gets, where the user did not choose otherwise.
+
+    Fast DDS talks by UDP alone: a process that is killed while it holds the lock of a shared-memory port stalls
+    everybody who writes to that port for up to a second, the driver among them.
 
     Args:
         environment: what to start from.
         domain: the DDS domain, 0 to 232.
-        simulated: whether traffic stays on this machine unless the user chose otherwise.
-        profile: Fast DDS profiles to use unless the user chose others; None: Fast DDS's own defaults.
+        simulated: whether traffic stays on this machine.
     """
     result = dict(environment)
     result["ROS_DOMAIN_ID"] = str(domain)
@@ -65,6 +67,6 @@ def graph_environment(
         result["AMENT_PREFIX_PATH"] = path
     if simulated:
         result.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    if profile is not None:
-        result.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(profile))
+        result.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(share_path("config", "fastdds.xml")))
+    result.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
     return result

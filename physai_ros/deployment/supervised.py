@@ -25,8 +25,6 @@ from physai_ros.robot.share import share_path
 
 STOP_SECONDS = 4.0
 """After this long an ordered stop becomes a kill, so that all is over within 5 s."""
-SEGMENT_BYTES = 20e6
-"""Shared memory that a process may take under `config/fastdds.xml` [bytes]."""
 SUPERVISORD = "import sys; from supervisor.supervisord import main; main(sys.argv[1:])"
 
 
@@ -84,9 +82,7 @@ class SupervisedGraph:
             parameter_file = shipped if shipped.is_file() else None
         self.parameter_file = None if parameter_file is None else Path(parameter_file).absolute()
         self.settings = settings or {}
-        self.environment = graph_environment(
-            base, domain=self.domain, simulated=graph.simulated, profile=self._transport_profile()
-        )
+        self.environment = graph_environment(base, domain=self.domain, simulated=graph.simulated)
         self._claims: list[Claim] = []
         self._supervisord: subprocess.Popen[bytes] | None = None
         self._segments: SegmentRecord | None = None
@@ -223,15 +219,6 @@ class SupervisedGraph:
             for node, parameters in source.items():
                 merged.setdefault(node, {}).update(parameters)
         return merged
-
-    def _transport_profile(self) -> Path | None:
-        """Return Fast DDS's profile, unless it is a robot's graph or shared memory is too small (as in containers)."""
-        try:
-            memory = os.statvfs("/dev/shm")
-        except OSError:
-            return None
-        enough = memory.f_bavail * memory.f_frsize > SEGMENT_BYTES * len(self.graph.processes)
-        return share_path("config", "fastdds.xml") if self.graph.simulated and enough else None
 
     def _answers(self) -> bool:
         if not self.alive:

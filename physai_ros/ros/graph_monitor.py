@@ -46,6 +46,7 @@ class GraphMonitor:
         self.safety: SafetyStatus | None = None
         self.driver: DriverState | None = None
         self.command: SafeCommand | None = None
+        self.driver_received = 0.0
         self.command_received = 0.0
         self.safety_received = 0.0
         self.latencies: deque[tuple[float, float]] = deque(maxlen=60_000)
@@ -156,7 +157,7 @@ class GraphMonitor:
         self._tell(message)
 
     def _on_driver(self, message: DriverState) -> None:
-        self.driver = message
+        self.driver, self.driver_received = message, time.monotonic()
         if message.sequence not in self._seen:
             self.states += 1
             self._seen[message.sequence] = time.monotonic()

@@ -111,7 +111,7 @@ def test_a_socket_path_fits_the_systems_limit(tmp_path):
 
 def test_what_the_user_chose_wins_over_what_a_graph_would_set():
     own = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "OMP_NUM_THREADS": "4"}
-    result = graph_environment(own, domain=3, simulated=True, profile=None)
+    result = graph_environment(own, domain=3, simulated=True)
     assert own.items() <= result.items()
     assert result["ROS_DOMAIN_ID"] == "3"
     assert WHEEL_GUARD not in foreign_environment({WHEEL_GUARD: "1", "LD_LIBRARY_PATH": "x", "HOME": "y"})
