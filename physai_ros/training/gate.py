@@ -70,25 +70,23 @@ class SparseGate:
         """Probability with which any sample is let through at least."""
         return self.config.exploration_floor * self.config.target_activation_rate
 
-    def select(self, scores: np.ndarray, generator: np.random.Generator) -> Selection:
-        """Selection among n offered samples of scores (n,) in 0 ... 1; then adjusts the gain."""
+    def select(self, scores: np.ndarray, chances: np.ndarray) -> Selection:
+        """Selection among n offered samples of scores (n,) in 0 ... 1; then adjusts the gain.
+
+        A sample is let through where its probability is above `chances` (n,), drawn uniformly from 0 ... 1.
+        """
         if not len(scores):
             return Selection(np.zeros(0, dtype=bool), np.zeros(0))
-        finite = np.nan_to_num(np.asarray(scores, dtype=float), nan=0.0, posinf=1.0, neginf=0.0)
-        capped = np.minimum(np.maximum(finite, 0.0), percentile_of(finite, self.config.score_cap))
-        chosen = np.minimum(np.exp(self.log_gain) * capped**self.config.sharpness, 1.0)
+        cap = percentile_of(scores, self.config.score_cap)
+        # Written so that a score that is not a number counts as none.
+        capped = np.fmin(np.fmax(scores, 0.0), max(cap, 0.0)) if np.isfinite(cap) else np.zeros(len(scores))
+        if self.config.sharpness != 1.0:
+            capped = capped**self.config.sharpness
+        chosen = np.minimum(np.exp(self.log_gain) * capped, 1.0)
         probabilities = self.floor + (1.0 - self.floor) * chosen
-        mask = generator.random(len(scores)) < probabilities
-        self._adjust(int(mask.sum()), len(mask))
+        mask = chances < probabilities
+        self._adjust(int(np.count_nonzero(mask)), len(mask))
         return Selection(mask, probabilities)
-
-    def guard(self, scores: np.ndarray, loss: np.ndarray, visits: np.ndarray) -> np.ndarray:
-        """Scores (n,) with those lowered whose loss is among the highest 5 % after repeated visits."""
-        often = visits >= self.config.guard_visits
-        if not often.any():
-            return scores
-        high = percentile_of(loss[often], 95.0)
-        return np.where(often & (loss > high), scores * self.config.guard_factor, scores)
 
     def _adjust(self, activated: int, offered: int) -> None:
         # Half a sample keeps the logarithms finite when none or all came through.

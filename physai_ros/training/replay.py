@@ -87,19 +87,26 @@ class SampleLedger:
             }
         )
 
-    def record(self, indices: np.ndarray, loss: np.ndarray, uncertainty: np.ndarray, novelty: np.ndarray) -> None:
-        """Keep what a training forward pass said about the samples `indices` (n,), each (n,)."""
+    def record(self, indices: np.ndarray, loss: np.ndarray) -> None:
+        """Keep what a training forward pass said about the samples `indices` (n,): their loss (n,)."""
         column = self._columns.view
         column("previous_loss")[indices] = column("loss")[indices]
         column("loss")[indices] = loss
-        column("uncertainty")[indices] = uncertainty
-        column("novelty")[indices] = novelty
         np.add.at(column("visits"), indices, 1)
+
+    def measure(self, indices: np.ndarray, uncertainty: np.ndarray, novelty: np.ndarray) -> None:
+        """Keep the spread of the ensemble and the novelty of the samples `indices` (n,), each (n,)."""
+        self._columns.view("uncertainty")[indices] = uncertainty
+        self._columns.view("novelty")[indices] = novelty
 
     def context(self, indices: np.ndarray | slice) -> TrainingSampleContext:
         """What is known of the samples `indices` (n,), or of a slice of them."""
         names = (*self._LEARNED, *self._PHYSICAL)
         return TrainingSampleContext(**{name: self._columns.view(name)[indices] for name in names})
+
+    def sample(self, count: int) -> TrainingSampleContext:
+        """What is known of about `count` samples, evenly spaced."""
+        return self.context(slice(None, None, max(len(self) // count, 1)))
 
     def state(self) -> dict[str, np.ndarray]:
         """Arrays from which `restore` makes the same ledger."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from physai_ros.training.gate import GateConfig, SparseGate
 from physai_ros.training.replay import SampleLedger
+from physai_ros.training.score_board import ScoreBoard
 from physai_ros.training.significance import RobotTrainingSignificance, SignificanceConfig
 
 
@@ -35,6 +37,9 @@ class Sampler(ABC):
     @abstractmethod
     def draw(self, count: int, generator: np.random.Generator) -> Draw:
         """About `count` samples of a pool that is not empty."""
+
+    def visited(self, rows: np.ndarray) -> None:  # noqa: B027 (most samplers have nothing to note)
+        """Note that the samples `rows` (b,) were trained on, and the ledger says how that went."""
 
     def state(self) -> dict[str, np.ndarray]:
         """Arrays from which `restore` makes the same sampler."""
@@ -141,25 +146,23 @@ class AdaptiveSparseSampler(Sampler):
         ledger: SampleLedger,
         gate: GateConfig | None = None,
         significance: SignificanceConfig | None = None,
+        inputs: Callable[[np.ndarray], np.ndarray] | None = None,
         *,
         importance_correction: bool = False,
     ) -> None:
         super().__init__(ledger)
         self.gate = SparseGate(gate)
-        self._significance = RobotTrainingSignificance(significance)
+        self.board = ScoreBoard(ledger, RobotTrainingSignificance(significance), self.gate.config, inputs)
         self._correct = importance_correction
 
     def draw(self, count: int, generator: np.random.Generator) -> Draw:
         """About `count` samples out of `count / target_activation_rate` offered ones."""
         target = self.gate.config.target_activation_rate
         offered = max(round(count / target), 1)
-        candidates = generator.integers(len(self.ledger), size=offered)
-        if offered >= len(self.ledger):
-            # A pool that is offered more than once is scored once.
-            scores = self._scores(slice(None))[candidates]
-        else:
-            scores = self._scores(candidates)
-        mask, probabilities = self.gate.select(scores, generator)
+        # One random number a sample: its whole part says which, what is left is the chance that the gate decides by.
+        position = generator.random(offered) * len(self.ledger)
+        candidates = position.astype(np.int64)
+        mask, probabilities = self.gate.select(self.board.scores[candidates], position - candidates)
         # A gate that has not settled must not make a step many times as long; what is cut is not counted as activated.
         passed = np.flatnonzero(mask)[: 2 * count]
         if self._correct:
@@ -168,32 +171,42 @@ class AdaptiveSparseSampler(Sampler):
             weights = np.ones(len(passed), dtype=np.float32)
         return Draw(candidates[passed], weights, offered)
 
-    def _scores(self, rows: np.ndarray | slice) -> np.ndarray:
-        scores = self._significance(self.ledger.context(rows))
-        return self.gate.guard(scores, self.ledger.loss[rows], self.ledger.visits[rows])
+    def visited(self, rows: np.ndarray) -> None:
+        """Score again what was trained on."""
+        self.board.visited(rows)
 
     def state(self) -> dict[str, np.ndarray]:
         """Arrays from which `restore` makes the same sampler."""
-        return {name: np.array([value]) for name, value in self.gate.state().items()}
+        gate = {f"gate.{name}": np.array([value]) for name, value in self.gate.state().items()}
+        return gate | {f"board.{name}": value for name, value in self.board.state().items()}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Take over what `state` gave."""
-        self.gate.restore({name: float(value[0]) for name, value in state.items()})
+
+        def part(prefix: str) -> dict[str, np.ndarray]:
+            return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+        self.gate.restore({name: float(value[0]) for name, value in part("gate.").items()})
+        self.board.restore(part("board."))
 
 
 SAMPLERS = ("ast", "uniform", "random", "prioritized", "infobatch")
 
 
 def make_sampler(
-    name: str, ledger: SampleLedger, gate: GateConfig | None = None, significance: SignificanceConfig | None = None
+    name: str,
+    ledger: SampleLedger,
+    gate: GateConfig | None = None,
+    significance: SignificanceConfig | None = None,
+    inputs: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Sampler:
-    """The sampler of a name.
+    """The sampler of a name; `inputs` gives what a proxy sees of the samples of an index array.
 
     Raises:
         ValueError: there is no such sampler.
     """
     if name == "ast":
-        return AdaptiveSparseSampler(ledger, gate, significance)
+        return AdaptiveSparseSampler(ledger, gate, significance, inputs)
     if name == "random":
         return RandomSubsetSampler(ledger, (gate or GateConfig()).target_activation_rate)
     simple = {"uniform": UniformSampler, "prioritized": PrioritizedSampler, "infobatch": InfoBatchSampler}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,19 @@ class TrainingSampleContext:
 
     def __len__(self) -> int:
         return len(self.loss)
+
+
+class SignalScales(NamedTuple):
+    """What counts as much of a signal: the 90th percentile of `loss`, `novelty`, `uncertainty`; NaN while unknown."""
+
+    loss: float = float("nan")
+    novelty: float = float("nan")
+    uncertainty: float = float("nan")
+
+    @classmethod
+    def of(cls, context: TrainingSampleContext) -> SignalScales:
+        """The scales of some samples, which stand for all."""
+        return cls(*(percentile_of(column, 90.0) for column in (context.loss, context.novelty, context.uncertainty)))
 
 
 @dataclass(frozen=True)
@@ -54,18 +68,22 @@ class RobotTrainingSignificance:
         weights = np.array(astuple(self.config))
         self._weights = weights / weights.sum()
 
-    def __call__(self, context: TrainingSampleContext) -> np.ndarray:
-        """Significance (n,) in 0 ... 1; a sample that was never visited counts as most significant."""
-        significance = self.signals(context) @ self._weights
+    def __call__(self, context: TrainingSampleContext, scales: SignalScales | None = None) -> np.ndarray:
+        """Significance (n,) in 0 ... 1; a sample whose loss is unknown counts as most significant."""
+        significance = self.signals(context, scales) @ self._weights
         return np.where(np.isnan(context.loss), 1.0, significance)
 
-    def signals(self, context: TrainingSampleContext) -> np.ndarray:
-        """The five signals (n, 5), each in 0 ... 1: learning, difficulty, novelty, uncertainty, physical."""
+    def signals(self, context: TrainingSampleContext, scales: SignalScales | None = None) -> np.ndarray:
+        """The five signals (n, 5), each in 0 ... 1: learning, difficulty, novelty, uncertainty, physical.
+
+        Without `scales`, those of the context itself are taken.
+        """
+        scales = scales or SignalScales.of(context)
         columns = (
             learning_value(context.loss, context.previous_loss),
-            difficulty(context.loss),
-            relative_to_most(context.novelty),
-            relative_to_most(context.uncertainty),
+            difficulty(context.loss, scales.loss),
+            relative_to_much(context.novelty, scales.novelty),
+            relative_to_much(context.uncertainty, scales.uncertainty),
             physical_feedback(context.failure_time, context.force_excess, context.intervention_age),
         )
         return np.stack(columns, axis=1)
@@ -82,17 +100,16 @@ def learning_value(loss: np.ndarray, previous_loss: np.ndarray) -> np.ndarray:
     return np.nan_to_num(change, nan=0.5)
 
 
-def difficulty(loss: np.ndarray) -> np.ndarray:
-    """The loss relative to the batch's 90th percentile, in 0 ... 1. Source: Schaul et al., 2016."""
-    return relative_to_most(loss)
+def difficulty(loss: np.ndarray, much: float) -> np.ndarray:
+    """The loss relative to `much`, the pool's 90th percentile, in 0 ... 1. Source: Schaul et al., 2016."""
+    return relative_to_much(loss, much)
 
 
-def relative_to_most(values: np.ndarray) -> np.ndarray:
-    """Values over their 90th percentile, capped at one: a few extremes do not flatten the rest."""
-    scale = percentile_of(values, 90.0)
-    if np.isnan(scale):
+def relative_to_much(values: np.ndarray, much: float) -> np.ndarray:
+    """Values over what counts as much, capped at one: a few extremes do not flatten the rest. Unknown is 0.5."""
+    if np.isnan(much):
         return np.full(len(values), 0.5)
-    relative = np.minimum(np.maximum(values / max(scale, 1e-9), 0.0), 1.0)
+    relative = np.minimum(np.maximum(values / max(much, 1e-9), 0.0), 1.0)
     return np.where(np.isnan(relative), 0.5, relative)
 
 

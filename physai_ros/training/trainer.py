@@ -18,6 +18,10 @@ from physai_ros.training.replay import GrowingColumns, SampleLedger
 from physai_ros.training.samplers import Draw, Sampler, make_sampler
 from physai_ros.training.significance import NoveltyMemory
 
+# Uncertainty and novelty cost more than the loss: they are measured every few updates, of some samples.
+_SIGNALS_EVERY = 8
+_SIGNALS_ROWS = 128
+
 
 @dataclass
 class TrainingCounters:
@@ -55,10 +59,18 @@ class SamplePool:
     def __init__(self, config: TrainerConfig) -> None:
         self.columns = GrowingColumns()
         self.ledger = SampleLedger()
-        self.sampler: Sampler = make_sampler(config.sampler, self.ledger, config.gate, config.significance)
+        self.sampler: Sampler = make_sampler(
+            config.sampler, self.ledger, config.gate, config.significance, self._observed_and_done
+        )
 
     def __len__(self) -> int:
         return len(self.columns)
+
+    def _observed_and_done(self, rows: np.ndarray) -> np.ndarray:
+        """Observation and first action of the samples `rows` (n,), side by side."""
+        return np.concatenate(
+            [self.columns.view("observations")[rows], self.columns.view("actions")[rows, 0]], axis=1, dtype=np.float32
+        )
 
 
 class SparseTrainer:
@@ -251,17 +263,18 @@ class SparseTrainer:
         features: torch.Tensor,
     ) -> None:
         started = time.process_time()
-        with torch.no_grad():
-            loss = per_member.mean(dim=1).numpy()
-            if self.demonstrations.sampler.needs_signals:
-                spread = actions[:, :, 0].std(dim=1, correction=0).mean(dim=1).numpy()
-                novelty = self.novelty.distances(features.numpy())
-            else:
-                spread = novelty = np.full(len(loss), np.nan, dtype=np.float32)
+        loss = per_member.detach().numpy().mean(axis=1)
+        measure = self.demonstrations.sampler.needs_signals and self.counters.updates % _SIGNALS_EVERY == 0
         begin = 0
         for pool, draw in draws:
             rows = slice(begin, begin + len(draw.indices))
-            pool.ledger.record(draw.indices, loss[rows], spread[rows], novelty[rows])
+            pool.ledger.record(draw.indices, loss[rows])
+            if measure:
+                some = slice(begin, min(begin + _SIGNALS_ROWS, rows.stop))
+                spread = actions.detach()[some, :, 0].numpy().std(axis=1).mean(axis=1)
+                novelty = self.novelty.distances(features.detach()[some].numpy())
+                pool.ledger.measure(draw.indices[:_SIGNALS_ROWS], spread, novelty)
+            pool.sampler.visited(draw.indices)
             begin = rows.stop
         self.counters.selection_seconds += time.process_time() - started
 

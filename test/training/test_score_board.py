@@ -1,0 +1,112 @@
+"""Scores that are kept up to date without a pass over the pool."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from physai_ros.training.gate import GateConfig
+from physai_ros.training.proxy import LossProxy
+from physai_ros.training.replay import SampleLedger
+from physai_ros.training.score_board import ScoreBoard
+from physai_ros.training.significance import RobotTrainingSignificance
+
+
+def ledger_of(count: int) -> SampleLedger:
+    ledger = SampleLedger()
+    ledger.append(np.full(count, np.inf), np.zeros(count), np.full(count, np.inf))
+    return ledger
+
+
+def visit(board: ScoreBoard, ledger: SampleLedger, loss: np.ndarray, rounds: int, seed: int = 0) -> None:
+    generator = np.random.default_rng(seed)
+    for _ in range(rounds):
+        rows = generator.integers(len(ledger), size=64)
+        ledger.record(rows, loss[rows])
+        board.visited(rows)
+
+
+def test_what_is_new_counts_most_until_it_is_known():
+    ledger = ledger_of(100)
+    board = ScoreBoard(ledger, RobotTrainingSignificance(), GateConfig())
+    assert (board.scores == 1.0).all()
+    visit(board, ledger, np.full(100, 0.1), 100)
+    ledger.append(np.full(10, np.inf), np.zeros(10), np.full(10, np.inf))
+    assert board.scores[-10:].min() == 1.0
+    assert board.scores[:100].max() < 1.0
+
+
+def test_scores_follow_the_losses_that_were_seen():
+    loss = np.linspace(0.01, 1.0, 400)
+    ledger = ledger_of(400)
+    board = ScoreBoard(ledger, RobotTrainingSignificance(), GateConfig(guard_visits=10**6))
+    visit(board, ledger, loss, 200)
+    assert np.corrcoef(board.scores, loss)[0, 1] > 0.9
+
+
+def test_a_wrong_label_does_not_draw_the_gate_to_itself():
+    loss = np.random.default_rng(1).uniform(0.05, 0.1, 400)
+    loss[:8] = 5.0
+    ledger = ledger_of(400)
+    board = ScoreBoard(ledger, RobotTrainingSignificance(), GateConfig())
+    visit(board, ledger, loss, 20)
+    assert board.scores[:8].min() > board.scores[8:].mean()  # hardly visited: it may well be hard and right
+    visit(board, ledger, loss, 300)
+    assert board.scores[:8].max() < board.scores[8:].mean()
+
+
+def test_the_proxy_scores_what_was_never_visited():
+    generator = np.random.default_rng(2)
+    inputs = generator.standard_normal((2000, 5)).astype(np.float32)
+    loss = np.exp(inputs[:, 0] - 3.0)
+    ledger = ledger_of(2000)
+    board = ScoreBoard(ledger, RobotTrainingSignificance(), GateConfig(), lambda rows: inputs[rows])
+    for _ in range(400):  # the second half of the pool is never visited
+        rows = generator.integers(1000, size=64)
+        ledger.record(rows, loss[rows])
+        board.visited(rows)
+    unseen = slice(1000, None)
+    assert np.corrcoef(board.scores[unseen], np.minimum(loss[unseen], 0.2))[0, 1] > 0.8
+
+
+def test_a_restored_board_goes_on_alike():
+    inputs = np.random.default_rng(3).standard_normal((300, 4)).astype(np.float32)
+    loss = np.exp(inputs[:, 0])
+
+    def board_of(ledger: SampleLedger) -> ScoreBoard:
+        return ScoreBoard(ledger, RobotTrainingSignificance(), GateConfig(), lambda rows: inputs[rows])
+
+    ledger = ledger_of(300)
+    board = board_of(ledger)
+    visit(board, ledger, loss, 43)
+    copied = SampleLedger()
+    copied.restore(ledger.state())
+    copy = board_of(copied)
+    copy.restore(board.state())
+    visit(board, ledger, loss, 61, seed=1)
+    visit(copy, copied, loss, 61, seed=1)
+    assert np.array_equal(board.scores, copy.scores)
+
+
+def test_the_proxy_learns_and_forgets():
+    generator = np.random.default_rng(4)
+    proxy = LossProxy(3)
+    assert np.isnan(proxy.predict(np.zeros((2, 3), dtype=np.float32))).all()
+    for sign in (1.0, -1.0):
+        for _ in range(300):
+            inputs = generator.standard_normal((64, 3), dtype=np.float32)
+            proxy.learn(inputs, np.exp(sign * inputs[:, 0]))
+        inputs = generator.standard_normal((500, 3), dtype=np.float32)
+        assert np.corrcoef(np.log(proxy.predict(inputs)), sign * inputs[:, 0])[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_the_proxy_learns_nothing_from_a_loss_that_is_no_number(bad):
+    proxy = LossProxy(3)
+    inputs = np.random.default_rng(5).standard_normal((64, 3)).astype(np.float32)
+    proxy.learn(inputs, np.full(64, bad))
+    assert proxy.lessons == 0
+    loss = np.exp(inputs[:, 0])
+    loss[0] = bad
+    proxy.learn(inputs, loss)
+    assert np.isfinite(proxy.predict(inputs)).all()
