@@ -12,11 +12,14 @@ import torch
 from torch.nn import functional
 
 from physai_ros.policy.network import Architecture, RobotPolicyNetwork
+from physai_ros.training.columns import ChunkedColumns
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.dataset import Transitions
-from physai_ros.training.replay import GrowingColumns, SampleLedger
+from physai_ros.training.replay import SampleLedger
 from physai_ros.training.samplers import Draw, Sampler, make_sampler
 from physai_ros.training.significance import NoveltyMemory
+
+_NORMALIZED_ON = 200_000  # samples of a pool; more would not move the statistics
 
 
 @dataclass
@@ -50,10 +53,13 @@ class UpdateStats(NamedTuple):
 
 
 class SamplePool:
-    """Imitable samples of one origin with their ledger and sampler."""
+    """Imitable samples of one origin with their ledger and sampler.
+
+    What a sample's policy saw is kept once, in the trainer's `outcomes`; the column `step` says in which row.
+    """
 
     def __init__(self, config: TrainerConfig) -> None:
-        self.columns = GrowingColumns()
+        self.columns = ChunkedColumns()
         self.ledger = SampleLedger()
         self.sampler: Sampler = make_sampler(config.sampler, self.ledger, config.gate, config.significance)
 
@@ -81,7 +87,7 @@ class SparseTrainer:
         self.generator = np.random.default_rng(self.config.seed)
         self.demonstrations = SamplePool(self.config)
         self.corrections = SamplePool(self.config)
-        self.outcomes = GrowingColumns()
+        self.outcomes = ChunkedColumns()
         self.novelty = NoveltyMemory(self.config.hidden_sizes[-1], seed=self.config.seed)
         self.counters = TrainingCounters()
         self.episode_ids: list[str] = []
@@ -112,12 +118,13 @@ class SparseTrainer:
         self.episode_ids.append(episode_id)
         if not len(transitions):
             return 0
+        first = len(self.outcomes)
         self.outcomes.append({"observations": transitions.observations, "success": transitions.success})
         for pool, rows in (
             (self.demonstrations, transitions.imitable & transitions.demonstration),
             (self.corrections, transitions.imitable & ~transitions.demonstration),
         ):
-            self._fill(pool, transitions.select(rows))
+            self._fill(pool, transitions.select(rows), first + np.flatnonzero(rows))
         return int(transitions.imitable.sum())
 
     def _check(self, transitions: Transitions) -> None:
@@ -130,7 +137,7 @@ class SparseTrainer:
         if transitions.actions.shape != chunk:
             raise ValueError(f"actions have shape {transitions.actions.shape}, the network expects {chunk}")
 
-    def _fill(self, pool: SamplePool, rows: Transitions) -> None:
+    def _fill(self, pool: SamplePool, rows: Transitions, steps: np.ndarray) -> None:
         if not len(rows):
             return
         members = self.generator.random((len(rows), self.config.members)) < self.config.member_share
@@ -138,7 +145,7 @@ class SparseTrainer:
         members |= ~members.any(axis=1, keepdims=True)
         pool.columns.append(
             {
-                "observations": rows.observations,
+                "step": steps.astype(np.int32),
                 "actions": rows.actions,
                 "action_known": rows.action_known,
                 "members": members.astype(np.float32),
@@ -198,10 +205,10 @@ class SparseTrainer:
 
     def _step(self, draws: list[tuple[SamplePool, Draw]]) -> tuple[float, float]:
         def gather(name: str) -> torch.Tensor:
-            return torch.from_numpy(np.concatenate([pool.columns.view(name)[draw.indices] for pool, draw in draws]))
+            return torch.from_numpy(np.concatenate([pool.columns.gather(name, draw.indices) for pool, draw in draws]))
 
         weights = torch.from_numpy(np.concatenate([draw.weights for _, draw in draws]))
-        observations = gather("observations")
+        observations = torch.from_numpy(self.outcomes.gather("observations", gather("step").numpy()))
         if self.config.observation_noise:
             noise = self.generator.standard_normal(observations.shape, dtype=np.float32) * self.config.observation_noise
             observations = observations + torch.from_numpy(noise) / self.network.observation_scale
@@ -236,11 +243,11 @@ class SparseTrainer:
             return None
         rows = self.generator.integers(len(self.outcomes), size=self.config.outcome_batch)
         with torch.no_grad():
-            features = self.network(torch.from_numpy(self.outcomes.view("observations")[rows])).features
+            features = self.network(torch.from_numpy(self.outcomes.gather("observations", rows))).features
         self.counters.forward += len(rows)
         logits = self.network.value_head(features).squeeze(-1)
         return functional.binary_cross_entropy_with_logits(
-            logits, torch.from_numpy(self.outcomes.view("success")[rows])
+            logits, torch.from_numpy(self.outcomes.gather("success", rows))
         )
 
     def _remember(
@@ -266,9 +273,13 @@ class SparseTrainer:
         self.counters.selection_seconds += time.process_time() - started
 
     def _normalize(self) -> None:
-        """Fix the statistics at the first update, on all that is imitable by then."""
-        seen = [pool.columns.view("observations") for pool in (self.demonstrations, self.corrections) if len(pool)]
-        self.network.set_normalization(np.concatenate(seen))
+        """Fix the statistics at the first update, on what is imitable by then, or an even selection of it."""
+        steps = [
+            pool.columns.gather("step", np.arange(0, len(pool), len(pool) // _NORMALIZED_ON + 1))
+            for pool in (self.demonstrations, self.corrections)
+            if len(pool)
+        ]
+        self.network.set_normalization(self.outcomes.gather("observations", np.concatenate(steps)))
         self.average.observation_mean.copy_(self.network.observation_mean)
         self.average.observation_scale.copy_(self.network.observation_scale)
         self._normalized = True
@@ -321,13 +332,11 @@ class SparseTrainer:
             moments.setdefault(int(index), {})[key] = torch.from_numpy(value.copy())
         trainer.optimizer.load_state_dict(trainer.optimizer.state_dict() | {"state": moments})
         for prefix, pool in (("demonstrations", trainer.demonstrations), ("corrections", trainer.corrections)):
-            if columns := take(f"{prefix}.columns"):
-                pool.columns.append(columns)
+            pool.columns.restore(take(f"{prefix}.columns"))
             pool.ledger.restore(take(f"{prefix}.ledger"))
             if sampler := take(f"{prefix}.sampler"):
                 pool.sampler.restore(sampler)
-        if outcomes := take("outcomes"):
-            trainer.outcomes.append(outcomes)
+        trainer.outcomes.restore(take("outcomes"))
         trainer.novelty.restore(take("novelty"))
         trainer.counters = TrainingCounters(**values["counters"])
         trainer.episode_ids = list(values["episode_ids"])
