@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physai_ros.training.columns import ChunkedColumns
@@ -17,6 +17,7 @@ def rows_of(values: np.ndarray) -> dict[str, np.ndarray]:
     return {"pair": np.stack([values, -values], axis=1).astype(np.float32), "flag": values % 2 == 0}
 
 
+@settings(deadline=None)
 @given(
     block_rows=st.integers(1, 7), counts=st.lists(st.integers(0, 12), min_size=1, max_size=8), seed=st.integers(0, 99)
 )

@@ -21,7 +21,7 @@ def index_of(*parts: np.ndarray) -> PriorityIndex:
     return index
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(0.5, 20.0), min_size=2, max_size=300), st.integers(0, 2**32 - 1))
 def test_draws_come_as_often_as_their_priority_says(priorities, seed):
     indices, probabilities = index_of(priorities).draw(20000, np.random.default_rng(seed))
@@ -31,6 +31,7 @@ def test_draws_come_as_often_as_their_priority_says(priorities, seed):
     assert chisquare(np.bincount(indices, minlength=len(priorities)), 20000 * expected).pvalue > 1e-9
 
 
+@settings(deadline=None)
 @given(st.lists(PRIORITY, min_size=1, max_size=400), st.integers(0, 2**32 - 1))
 def test_what_has_no_priority_is_never_drawn(priorities, seed):
     index, generator = index_of(priorities), np.random.default_rng(seed)
@@ -43,6 +44,7 @@ def test_what_has_no_priority_is_never_drawn(priorities, seed):
     assert (probabilities > 0).all()
 
 
+@settings(deadline=None)
 @given(st.data(), st.integers(1, 300), st.integers(0, 2**32 - 1))
 def test_an_update_is_visible_at_once(data, count, seed):
     index, generator = index_of(np.ones(count)), np.random.default_rng(seed)
@@ -53,6 +55,7 @@ def test_an_update_is_visible_at_once(data, count, seed):
     assert index.total == 3.0
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(PRIORITY, max_size=150), min_size=1, max_size=5), st.integers(0, 2**32 - 1))
 def test_inserting_in_parts_is_inserting_at_once(parts, seed):
     whole, grown = index_of(sum(parts, [])), index_of(*parts)
