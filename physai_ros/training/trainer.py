@@ -12,15 +12,17 @@ import torch
 from torch.nn import functional
 
 from physai_ros.policy.network import Architecture, RobotPolicyNetwork
+from physai_ros.training.columns import ChunkedColumns
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.dataset import Transitions
-from physai_ros.training.replay import GrowingColumns, SampleLedger
+from physai_ros.training.replay import SampleLedger
 from physai_ros.training.samplers import Draw, Sampler, make_sampler
 from physai_ros.training.significance import NoveltyMemory
 
 # Uncertainty and novelty cost more than the loss: they are measured every few updates, of some samples.
 _SIGNALS_EVERY = 8
 _SIGNALS_ROWS = 128
+_NORMALIZED_ON = 200_000  # samples of a pool; more would not move the statistics
 
 
 @dataclass
@@ -54,10 +56,14 @@ class UpdateStats(NamedTuple):
 
 
 class SamplePool:
-    """Imitable samples of one origin with their ledger and sampler."""
+    """Imitable samples of one origin with their ledger and sampler.
 
-    def __init__(self, config: TrainerConfig) -> None:
-        self.columns = GrowingColumns()
+    What a sample's policy saw is kept once, in the trainer's `outcomes`; the column `step` says in which row.
+    """
+
+    def __init__(self, config: TrainerConfig, outcomes: ChunkedColumns) -> None:
+        self.columns = ChunkedColumns()
+        self._outcomes = outcomes
         self.ledger = SampleLedger()
         self.sampler: Sampler = make_sampler(
             config.sampler, self.ledger, config.gate, config.significance, self._observed_and_done
@@ -66,11 +72,13 @@ class SamplePool:
     def __len__(self) -> int:
         return len(self.columns)
 
+    def observations(self, rows: np.ndarray) -> np.ndarray:
+        """What the policy saw in the samples `rows` (n,)."""
+        return self._outcomes.gather("observations", self.columns.gather("step", rows))
+
     def _observed_and_done(self, rows: np.ndarray) -> np.ndarray:
         """Observation and first action of the samples `rows` (n,), side by side."""
-        return np.concatenate(
-            [self.columns.view("observations")[rows], self.columns.view("actions")[rows, 0]], axis=1, dtype=np.float32
-        )
+        return np.concatenate([self.observations(rows), self.columns.gather("actions", rows)[:, 0]], axis=1)
 
 
 class SparseTrainer:
@@ -91,9 +99,9 @@ class SparseTrainer:
         self.average = RobotPolicyNetwork(self.architecture, self.config.seed).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=self.config.learning_rate)
         self.generator = np.random.default_rng(self.config.seed)
-        self.demonstrations = SamplePool(self.config)
-        self.corrections = SamplePool(self.config)
-        self.outcomes = GrowingColumns()
+        self.outcomes = ChunkedColumns()
+        self.demonstrations = SamplePool(self.config, self.outcomes)
+        self.corrections = SamplePool(self.config, self.outcomes)
         self.novelty = NoveltyMemory(self.config.hidden_sizes[-1], seed=self.config.seed)
         self.counters = TrainingCounters()
         self.episode_ids: list[str] = []
@@ -124,12 +132,13 @@ class SparseTrainer:
         self.episode_ids.append(episode_id)
         if not len(transitions):
             return 0
+        first = len(self.outcomes)
         self.outcomes.append({"observations": transitions.observations, "success": transitions.success})
         for pool, rows in (
             (self.demonstrations, transitions.imitable & transitions.demonstration),
             (self.corrections, transitions.imitable & ~transitions.demonstration),
         ):
-            self._fill(pool, transitions.select(rows))
+            self._fill(pool, transitions.select(rows), first + np.flatnonzero(rows))
         return int(transitions.imitable.sum())
 
     def _check(self, transitions: Transitions) -> None:
@@ -142,7 +151,7 @@ class SparseTrainer:
         if transitions.actions.shape != chunk:
             raise ValueError(f"actions have shape {transitions.actions.shape}, the network expects {chunk}")
 
-    def _fill(self, pool: SamplePool, rows: Transitions) -> None:
+    def _fill(self, pool: SamplePool, rows: Transitions, steps: np.ndarray) -> None:
         if not len(rows):
             return
         members = self.generator.random((len(rows), self.config.members)) < self.config.member_share
@@ -150,7 +159,7 @@ class SparseTrainer:
         members |= ~members.any(axis=1, keepdims=True)
         pool.columns.append(
             {
-                "observations": rows.observations,
+                "step": steps.astype(np.int32),
                 "actions": rows.actions,
                 "action_known": rows.action_known,
                 "members": members.astype(np.float32),
@@ -210,10 +219,10 @@ class SparseTrainer:
 
     def _step(self, draws: list[tuple[SamplePool, Draw]]) -> tuple[float, float]:
         def gather(name: str) -> torch.Tensor:
-            return torch.from_numpy(np.concatenate([pool.columns.view(name)[draw.indices] for pool, draw in draws]))
+            return torch.from_numpy(np.concatenate([pool.columns.gather(name, draw.indices) for pool, draw in draws]))
 
         weights = torch.from_numpy(np.concatenate([draw.weights for _, draw in draws]))
-        observations = gather("observations")
+        observations = torch.from_numpy(np.concatenate([pool.observations(draw.indices) for pool, draw in draws]))
         if self.config.observation_noise:
             noise = self.generator.standard_normal(observations.shape, dtype=np.float32) * self.config.observation_noise
             observations = observations + torch.from_numpy(noise) / self.network.observation_scale
@@ -248,11 +257,11 @@ class SparseTrainer:
             return None
         rows = self.generator.integers(len(self.outcomes), size=self.config.outcome_batch)
         with torch.no_grad():
-            features = self.network(torch.from_numpy(self.outcomes.view("observations")[rows])).features
+            features = self.network(torch.from_numpy(self.outcomes.gather("observations", rows))).features
         self.counters.forward += len(rows)
         logits = self.network.value_head(features).squeeze(-1)
         return functional.binary_cross_entropy_with_logits(
-            logits, torch.from_numpy(self.outcomes.view("success")[rows])
+            logits, torch.from_numpy(self.outcomes.gather("success", rows))
         )
 
     def _remember(
@@ -279,9 +288,13 @@ class SparseTrainer:
         self.counters.selection_seconds += time.process_time() - started
 
     def _normalize(self) -> None:
-        """Fix the statistics at the first update, on all that is imitable by then."""
-        seen = [pool.columns.view("observations") for pool in (self.demonstrations, self.corrections) if len(pool)]
-        self.network.set_normalization(np.concatenate(seen))
+        """Fix the statistics at the first update, on what is imitable by then, or an even selection of it."""
+        steps = [
+            pool.columns.gather("step", np.arange(0, len(pool), len(pool) // _NORMALIZED_ON + 1))
+            for pool in (self.demonstrations, self.corrections)
+            if len(pool)
+        ]
+        self.network.set_normalization(self.outcomes.gather("observations", np.concatenate(steps)))
         self.average.observation_mean.copy_(self.network.observation_mean)
         self.average.observation_scale.copy_(self.network.observation_scale)
         self._normalized = True
@@ -334,13 +347,11 @@ class SparseTrainer:
             moments.setdefault(int(index), {})[key] = torch.from_numpy(value.copy())
         trainer.optimizer.load_state_dict(trainer.optimizer.state_dict() | {"state": moments})
         for prefix, pool in (("demonstrations", trainer.demonstrations), ("corrections", trainer.corrections)):
-            if columns := take(f"{prefix}.columns"):
-                pool.columns.append(columns)
+            pool.columns.restore(take(f"{prefix}.columns"))
             pool.ledger.restore(take(f"{prefix}.ledger"))
             if sampler := take(f"{prefix}.sampler"):
                 pool.sampler.restore(sampler)
-        if outcomes := take("outcomes"):
-            trainer.outcomes.append(outcomes)
+        trainer.outcomes.restore(take("outcomes"))
         trainer.novelty.restore(take("novelty"))
         trainer.counters = TrainingCounters(**values["counters"])
         trainer.episode_ids = list(values["episode_ids"])
