@@ -53,6 +53,8 @@ def train(
         f"version {manifest.version}: {counters.updates} updates, loss {trainer.loss:.4f}, "
         f"activation {counters.activation_rate:.1%}, {counters.cpu_seconds:.1f} s of CPU"
     )
+    if trainer.config.compares:
+        typer.echo(trainer.control.reason)
     if json is not None:
         from physai_ros.cli.results import write_json
 

@@ -195,6 +195,8 @@ class SparseTrainerNode(ManagedNode):
             message.loss = float(trainer.loss)
             message.episodes = len(trainer.episode_ids)
             message.replay_samples = len(trainer)
+            if trainer.control.uniform:
+                message.detail = f"{trainer.control.reason}; {message.detail}"
         self._statuses.publish(message)
 
 

@@ -29,6 +29,8 @@ class TrainerConfig:
         member_share: share of the samples that each member of the ensemble learns from.
         outcome_batch: samples a step that the value head learns the outcome from.
         observation_noise: added to normalized observations in training, in standard deviations of each component.
+        control_every: updates between two trials of the gate against uniform sampling; 0 never tries.
+        held_out_share: of the samples, for those trials; nothing trains on them.
         seed: of weights and sampling.
     """
 
@@ -48,6 +50,8 @@ class TrainerConfig:
     member_share: float = 0.8
     outcome_batch: int = 64
     observation_noise: float = 0.05
+    control_every: int = 250
+    held_out_share: float = 1 / 32
     seed: int = 0
     gate: GateConfig = field(default_factory=GateConfig)
     significance: SignificanceConfig = field(default_factory=SignificanceConfig)
@@ -58,12 +62,17 @@ class TrainerConfig:
         for name in ("batch_size", "members", "chunk_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        for name in ("demonstration_share", "averaging"):
+        for name in ("demonstration_share", "averaging", "held_out_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 0 to 1")
         for name in ("learning_rate", "fine_learning_rate", "huber", "member_share"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected above 0")
+
+    @property
+    def compares(self) -> bool:
+        """Whether the sampler is tried against uniform sampling while it trains."""
+        return self.sampler == "ast" and self.control_every > 0
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as JSON writes it."""

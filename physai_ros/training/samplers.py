@@ -38,6 +38,10 @@ class Sampler(ABC):
     def draw(self, count: int, generator: np.random.Generator) -> Draw:
         """About `count` samples of a pool that is not empty."""
 
+    def draw_uniform(self, count: int, generator: np.random.Generator) -> Draw:
+        """`count` samples, every one alike: what takes this sampler's place where it does worse."""
+        return Draw(generator.integers(len(self.ledger), size=count), np.ones(count, dtype=np.float32), count)
+
     def visited(self, rows: np.ndarray) -> None:  # noqa: B027 (most samplers have nothing to note)
         """Note that the samples `rows` (b,) were trained on, and the ledger says how that went."""
 
@@ -56,7 +60,7 @@ class UniformSampler(Sampler):
 
     def draw(self, count: int, generator: np.random.Generator) -> Draw:
         """`count` samples, with replacement."""
-        return Draw(generator.integers(len(self.ledger), size=count), np.ones(count, dtype=np.float32), count)
+        return self.draw_uniform(count, generator)
 
 
 class RandomSubsetSampler(Sampler):
@@ -68,9 +72,7 @@ class RandomSubsetSampler(Sampler):
 
     def draw(self, count: int, generator: np.random.Generator) -> Draw:
         """About `count` samples, each offered one with probability `rate`."""
-        offered = max(round(count / self._rate), 1)
-        indices = generator.integers(len(self.ledger), size=offered)[generator.random(offered) < self._rate]
-        return Draw(indices, np.ones(len(indices), dtype=np.float32), offered)
+        return _random_subset(len(self.ledger), count, self._rate, generator)
 
 
 class PrioritizedSampler(Sampler):
@@ -171,6 +173,10 @@ class AdaptiveSparseSampler(Sampler):
             weights = np.ones(len(passed), dtype=np.float32)
         return Draw(candidates[passed], weights, offered)
 
+    def draw_uniform(self, count: int, generator: np.random.Generator) -> Draw:
+        """About `count` samples regardless of significance, as sparse as the gate is to be."""
+        return _random_subset(len(self.ledger), count, self.gate.config.target_activation_rate, generator)
+
     def visited(self, rows: np.ndarray) -> None:
         """Score again what was trained on."""
         self.board.visited(rows)
@@ -188,6 +194,12 @@ class AdaptiveSparseSampler(Sampler):
 
         self.gate.restore({name: float(value[0]) for name, value in part("gate.").items()})
         self.board.restore(part("board."))
+
+
+def _random_subset(size: int, count: int, rate: float, generator: np.random.Generator) -> Draw:
+    offered = max(round(count / rate), 1)
+    indices = generator.integers(size, size=offered)[generator.random(offered) < rate]
+    return Draw(indices, np.ones(len(indices), dtype=np.float32), offered)
 
 
 SAMPLERS = ("ast", "uniform", "random", "prioritized", "infobatch")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from dataclasses import asdict, dataclass
@@ -11,17 +12,22 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from physai_ros.policy.network import Architecture, RobotPolicyNetwork
+from physai_ros.policy.network import Architecture, PolicyOutput, RobotPolicyNetwork
 from physai_ros.training.columns import ChunkedColumns
 from physai_ros.training.config import TrainerConfig
+from physai_ros.training.control import GateControl
 from physai_ros.training.dataset import Transitions
-from physai_ros.training.replay import SampleLedger
-from physai_ros.training.samplers import Draw, Sampler, make_sampler
+from physai_ros.training.pools import Batch, SamplePool
+from physai_ros.training.samplers import Draw
 from physai_ros.training.significance import NoveltyMemory
 
 # Uncertainty and novelty cost more than the loss: they are measured every few updates, of some samples.
 _SIGNALS_EVERY = 8
 _SIGNALS_ROWS = 128
+# A trial of the gate against uniform sampling: steps of each, held-out samples of each pool, and of both at least.
+_TRIAL_STEPS = 4
+_TRIAL_SAMPLES = 512
+_TRIAL_LEAST = 32
 _NORMALIZED_ON = 200_000  # samples of a pool; more would not move the statistics
 
 
@@ -55,32 +61,6 @@ class UpdateStats(NamedTuple):
     backward: int
 
 
-class SamplePool:
-    """Imitable samples of one origin with their ledger and sampler.
-
-    What a sample's policy saw is kept once, in the trainer's `outcomes`; the column `step` says in which row.
-    """
-
-    def __init__(self, config: TrainerConfig, outcomes: ChunkedColumns) -> None:
-        self.columns = ChunkedColumns()
-        self._outcomes = outcomes
-        self.ledger = SampleLedger()
-        self.sampler: Sampler = make_sampler(
-            config.sampler, self.ledger, config.gate, config.significance, self._observed_and_done
-        )
-
-    def __len__(self) -> int:
-        return len(self.columns)
-
-    def observations(self, rows: np.ndarray) -> np.ndarray:
-        """What the policy saw in the samples `rows` (n,)."""
-        return self._outcomes.gather("observations", self.columns.gather("step", rows))
-
-    def _observed_and_done(self, rows: np.ndarray) -> np.ndarray:
-        """Observation and first action of the samples `rows` (n,), side by side."""
-        return np.concatenate([self.observations(rows), self.columns.gather("actions", rows)[:, 0]], axis=1)
-
-
 class SparseTrainer:
     """Imitation of demonstrations and corrections, with the samples of every batch chosen by the configured sampler.
 
@@ -103,6 +83,7 @@ class SparseTrainer:
         self.demonstrations = SamplePool(self.config, self.outcomes)
         self.corrections = SamplePool(self.config, self.outcomes)
         self.novelty = NoveltyMemory(self.config.hidden_sizes[-1], seed=self.config.seed)
+        self.control = GateControl()
         self.counters = TrainingCounters()
         self.episode_ids: list[str] = []
         self.progress: dict[str, int] = {}
@@ -138,7 +119,7 @@ class SparseTrainer:
             (self.demonstrations, transitions.imitable & transitions.demonstration),
             (self.corrections, transitions.imitable & ~transitions.demonstration),
         ):
-            self._fill(pool, transitions.select(rows), first + np.flatnonzero(rows))
+            pool.append(transitions.select(rows), first + np.flatnonzero(rows), self.generator)
         return int(transitions.imitable.sum())
 
     def _check(self, transitions: Transitions) -> None:
@@ -151,24 +132,6 @@ class SparseTrainer:
         if transitions.actions.shape != chunk:
             raise ValueError(f"actions have shape {transitions.actions.shape}, the network expects {chunk}")
 
-    def _fill(self, pool: SamplePool, rows: Transitions, steps: np.ndarray) -> None:
-        if not len(rows):
-            return
-        members = self.generator.random((len(rows), self.config.members)) < self.config.member_share
-        # A sample that no member would learn from goes to all.
-        members |= ~members.any(axis=1, keepdims=True)
-        pool.columns.append(
-            {
-                "step": steps.astype(np.int32),
-                "actions": rows.actions,
-                "action_known": rows.action_known,
-                "members": members.astype(np.float32),
-            }
-        )
-        failure_time = np.where(rows.success > 0, np.inf, rows.time_to_end)
-        age = np.where(rows.demonstration, np.inf, rows.intervention_age)
-        pool.ledger.append(failure_time, rows.force_excess, age)
-
     def update(self, learning_rate: float | None = None) -> UpdateStats:
         """One gradient update.
 
@@ -180,15 +143,23 @@ class SparseTrainer:
         started = time.process_time()
         if not self._normalized:
             self._normalize()
-        draws = self._draw()
-        offered = sum(draw.offered for _, draw in draws)
-        self.counters.selection_seconds += time.process_time() - started
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate if learning_rate is not None else self.config.fine_learning_rate
+        if self.config.compares and self.counters.updates % self.config.control_every == 0:
+            self._compare_with_control()
+        draws = self._draw(uniform=self.control.uniform)
+        self.counters.selection_seconds += time.process_time() - started
+        offered = sum(draw.offered for _, draw in draws)
         chosen = sum(len(draw.indices) for _, draw in draws)
         loss = value_loss = math.nan
-        if chosen:
-            loss, value_loss = self._step([(pool, draw) for pool, draw in draws if len(draw.indices)])
+        draws = [(pool, draw) for pool, draw in draws if len(draw.indices)]
+        if draws:
+            output, per_member, loss, value_loss = self._step(draws)
+            # Early averages follow closely, or the first policies would be mostly their initialization.
+            decay = min(self.config.averaging, (1.0 + self.counters.updates) / (10.0 + self.counters.updates))
+            with torch.no_grad():
+                torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1.0 - decay)
+            self._remember(draws, per_member, output)
             self.loss = loss if math.isnan(self.loss) else self.loss + 0.02 * (loss - self.loss)
         self.counters.updates += 1
         self.counters.offered += offered
@@ -207,49 +178,66 @@ class SparseTrainer:
         network.load_state_dict(self.average.state_dict())
         return network.eval().requires_grad_(False)
 
-    def _draw(self) -> list[tuple[SamplePool, Draw]]:
+    def _draw(self, *, uniform: bool) -> list[tuple[SamplePool, Draw]]:
         size = self.config.batch_size
         first, second = len(self.demonstrations), len(self.corrections)
         share = 1.0 if not second else (0.0 if not first else self.config.demonstration_share)
         counts = (round(share * size), size - round(share * size))
         pools = (self.demonstrations, self.corrections)
         return [
-            (pool, pool.sampler.draw(count, self.generator)) for pool, count in zip(pools, counts, strict=True) if count
+            (pool, pool.draw(count, self.generator, uniform=uniform))
+            for pool, count in zip(pools, counts, strict=True)
+            if count
         ]
 
-    def _step(self, draws: list[tuple[SamplePool, Draw]]) -> tuple[float, float]:
-        def gather(name: str) -> torch.Tensor:
-            return torch.from_numpy(np.concatenate([pool.columns.gather(name, draw.indices) for pool, draw in draws]))
-
+    def _step(self, draws: list[tuple[SamplePool, Draw]]) -> tuple[PolicyOutput, torch.Tensor, float, float]:
+        """One step of the optimiser: the network's output, the loss (b, members), and the two mean losses."""
+        batch = Batch.joined([pool.batch(draw.indices) for pool, draw in draws])
         weights = torch.from_numpy(np.concatenate([draw.weights for _, draw in draws]))
-        observations = torch.from_numpy(np.concatenate([pool.observations(draw.indices) for pool, draw in draws]))
+        observations = batch.observations
         if self.config.observation_noise:
             noise = self.generator.standard_normal(observations.shape, dtype=np.float32) * self.config.observation_noise
             observations = observations + torch.from_numpy(noise) / self.network.observation_scale
         output = self.network(observations)
-        error = functional.huber_loss(
-            output.actions,
-            gather("actions")[:, None].expand_as(output.actions),
-            reduction="none",
-            delta=self.config.huber,
-        )
-        known = gather("action_known")
-        per_member = ((error * self._action_weights).mean(dim=3) * known[:, None]).sum(dim=2) / known.sum(1)[:, None]
-        members = gather("members")
-        per_sample = (per_member * members).sum(dim=1) / members.sum(dim=1)
+        per_member = self._imitation_loss(output, batch)
+        per_sample = (per_member * batch.members).sum(dim=1) / batch.members.sum(dim=1)
         loss = (per_sample * weights).mean()
         value_loss = self._value_loss()
         self.optimizer.zero_grad(set_to_none=True)
         (loss if value_loss is None else loss + value_loss).backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
-        # Early averages follow closely, or the first policies would be mostly their initialization.
-        decay = min(self.config.averaging, (1.0 + self.counters.updates) / (10.0 + self.counters.updates))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1.0 - decay)
         self.counters.forward += len(weights)
-        self._remember(draws, per_member, output.actions, output.features)
-        return loss.item(), math.nan if value_loss is None else value_loss.item()
+        return output, per_member, loss.item(), math.nan if value_loss is None else value_loss.item()
+
+    def _imitation_loss(self, output: PolicyOutput, batch: Batch) -> torch.Tensor:
+        """Mean Huber loss (b, members) of the actions that are known."""
+        wanted = batch.actions[:, None].expand_as(output.actions)
+        error = functional.huber_loss(output.actions, wanted, reduction="none", delta=self.config.huber)
+        per_step = (error * self._action_weights).mean(dim=3)
+        return (per_step * batch.known[:, None]).sum(dim=2) / batch.known.sum(1)[:, None]
+
+    def _compare_with_control(self) -> None:
+        """One trial of the gate against uniform sampling; network and optimiser stay as they were."""
+        pools = [pool for pool in (self.demonstrations, self.corrections) if len(pool.held_out)]
+        held_out = [
+            pool.batch(self.generator.permutation(len(pool.held_out))[:_TRIAL_SAMPLES], held_out=True) for pool in pools
+        ]
+        if sum(len(batch.actions) for batch in held_out) < _TRIAL_LEAST:
+            return
+        batch = Batch.joined(held_out)
+        kept = copy.deepcopy((self.network.state_dict(), self.optimizer.state_dict()))
+        losses = []
+        for uniform in (False, True):
+            for _ in range(_TRIAL_STEPS):
+                draws = [(pool, draw) for pool, draw in self._draw(uniform=uniform) if len(draw.indices)]
+                if draws:
+                    self._step(draws)
+            with torch.no_grad():
+                losses.append(float(self._imitation_loss(self.network(batch.observations), batch).mean()))
+            self.network.load_state_dict(kept[0])
+            self.optimizer.load_state_dict(copy.deepcopy(kept[1]))
+        self.control.judge(*losses)
 
     def _value_loss(self) -> torch.Tensor | None:
         """Loss of the value head on outcomes of any episode; its gradient stays in the head."""
@@ -264,13 +252,7 @@ class SparseTrainer:
             logits, torch.from_numpy(self.outcomes.gather("success", rows))
         )
 
-    def _remember(
-        self,
-        draws: list[tuple[SamplePool, Draw]],
-        per_member: torch.Tensor,
-        actions: torch.Tensor,
-        features: torch.Tensor,
-    ) -> None:
+    def _remember(self, draws: list[tuple[SamplePool, Draw]], per_member: torch.Tensor, output: PolicyOutput) -> None:
         started = time.process_time()
         loss = per_member.detach().numpy().mean(axis=1)
         measure = self.demonstrations.sampler.needs_signals and self.counters.updates % _SIGNALS_EVERY == 0
@@ -280,8 +262,8 @@ class SparseTrainer:
             pool.ledger.record(draw.indices, loss[rows])
             if measure:
                 some = slice(begin, min(begin + _SIGNALS_ROWS, rows.stop))
-                spread = actions.detach()[some, :, 0].numpy().std(axis=1).mean(axis=1)
-                novelty = self.novelty.distances(features.detach()[some].numpy())
+                spread = output.actions.detach()[some, :, 0].numpy().std(axis=1).mean(axis=1)
+                novelty = self.novelty.distances(output.features.detach()[some].numpy())
                 pool.ledger.measure(draw.indices[:_SIGNALS_ROWS], spread, novelty)
             pool.sampler.visited(draw.indices)
             begin = rows.stop
@@ -311,11 +293,10 @@ class SparseTrainer:
         for index, moments in self.optimizer.state_dict()["state"].items():
             put(f"optimizer.{index}", {name: value.numpy().copy() for name, value in moments.items()})
         for prefix, pool in (("demonstrations", self.demonstrations), ("corrections", self.corrections)):
-            put(f"{prefix}.columns", pool.columns.state())
-            put(f"{prefix}.ledger", pool.ledger.state())
-            put(f"{prefix}.sampler", pool.sampler.state())
+            put(prefix, pool.state())
         put("outcomes", self.outcomes.state())
         put("novelty", self.novelty.state())
+        put("control", self.control.state())
         values = {
             "config": self.config.to_dict(),
             "architecture": self.architecture.to_dict(),
@@ -347,12 +328,10 @@ class SparseTrainer:
             moments.setdefault(int(index), {})[key] = torch.from_numpy(value.copy())
         trainer.optimizer.load_state_dict(trainer.optimizer.state_dict() | {"state": moments})
         for prefix, pool in (("demonstrations", trainer.demonstrations), ("corrections", trainer.corrections)):
-            pool.columns.restore(take(f"{prefix}.columns"))
-            pool.ledger.restore(take(f"{prefix}.ledger"))
-            if sampler := take(f"{prefix}.sampler"):
-                pool.sampler.restore(sampler)
+            pool.restore(take(prefix))
         trainer.outcomes.restore(take("outcomes"))
         trainer.novelty.restore(take("novelty"))
+        trainer.control.restore(take("control"))
         trainer.counters = TrainingCounters(**values["counters"])
         trainer.episode_ids = list(values["episode_ids"])
         trainer.progress = {str(name): int(count) for name, count in values["progress"].items()}

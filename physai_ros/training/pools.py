@@ -1,0 +1,115 @@
+"""Imitable samples of one origin: what they hold, what is known of them, and who chooses among them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from physai_ros.training.columns import ChunkedColumns
+from physai_ros.training.config import TrainerConfig
+from physai_ros.training.dataset import Transitions
+from physai_ros.training.replay import SampleLedger
+from physai_ros.training.samplers import Draw, Sampler, make_sampler
+
+
+class Batch(NamedTuple):
+    """Samples as the network takes them: `observations` (b, size), `actions` (b, chunk_steps, action_size),
+    `known` (b, chunk_steps), 1 where the action is to be learned, and `members` (b, members), 1 for who learns it.
+    """  # noqa: D205
+
+    observations: torch.Tensor
+    actions: torch.Tensor
+    known: torch.Tensor
+    members: torch.Tensor
+
+    @classmethod
+    def joined(cls, parts: list[Batch]) -> Batch:
+        """One batch of several, in their order."""
+        return cls(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+
+class SamplePool:
+    """Imitable samples of one origin with their ledger and sampler.
+
+    What a sample's policy saw is kept once, in the trainer's `outcomes`; the column `step` says in which row. Where the
+    sampler is compared with a control, a few samples are held out: neither trains on them.
+    """
+
+    def __init__(self, config: TrainerConfig, outcomes: ChunkedColumns) -> None:
+        self._config = config
+        self._outcomes = outcomes
+        self.columns = ChunkedColumns()
+        self.held_out = ChunkedColumns()
+        self.ledger = SampleLedger()
+        self.sampler: Sampler = make_sampler(
+            config.sampler, self.ledger, config.gate, config.significance, self._observed_and_done
+        )
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def append(self, rows: Transitions, steps: np.ndarray, generator: np.random.Generator) -> None:
+        """Add imitable rows (n,) that lie at `steps` (n,) of the outcomes."""
+        if not len(rows):
+            return
+        config = self._config
+        members = generator.random((len(rows), config.members)) < config.member_share
+        # A sample that no member would learn from goes to all.
+        members |= ~members.any(axis=1, keepdims=True)
+        columns = {
+            "step": steps.astype(np.int32),
+            "actions": rows.actions,
+            "action_known": rows.action_known,
+            "members": members.astype(np.float32),
+        }
+        trained = np.ones(len(rows), dtype=bool)
+        if config.compares:
+            trained = generator.random(len(rows)) >= config.held_out_share
+        self.columns.append({name: column[trained] for name, column in columns.items()})
+        self.held_out.append({name: column[~trained] for name, column in columns.items()})
+        failure_time = np.where(rows.success > 0, np.inf, rows.time_to_end)
+        age = np.where(rows.demonstration, np.inf, rows.intervention_age)
+        self.ledger.append(failure_time[trained], rows.force_excess[trained], age[trained])
+
+    def draw(self, count: int, generator: np.random.Generator, *, uniform: bool) -> Draw:
+        """About `count` samples by the sampler, or `count` uniform ones in its place."""
+        if uniform:
+            return self.sampler.draw_uniform(count, generator)
+        return self.sampler.draw(count, generator)
+
+    def batch(self, rows: np.ndarray, *, held_out: bool = False) -> Batch:
+        """The samples `rows` (b,), of those held out if asked for."""
+        columns = self.held_out if held_out else self.columns
+        observations = self._outcomes.gather("observations", columns.gather("step", rows))
+        named = (columns.gather(name, rows) for name in ("actions", "action_known", "members"))
+        return Batch(torch.from_numpy(observations), *(torch.from_numpy(column) for column in named))
+
+    def _observed_and_done(self, rows: np.ndarray) -> np.ndarray:
+        """Observation and first action of the samples `rows` (n,), side by side."""
+        observations = self._outcomes.gather("observations", self.columns.gather("step", rows))
+        return np.concatenate([observations, self.columns.gather("actions", rows)[:, 0]], axis=1)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Arrays from which `restore` makes the same pool."""
+        parts = {
+            "columns": self.columns.state(),
+            "held_out": self.held_out.state(),
+            "ledger": self.ledger.state(),
+            "sampler": self.sampler.state(),
+        }
+        return {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Take over what `state` gave."""
+
+        def part(prefix: str) -> dict[str, np.ndarray]:
+            start = f"{prefix}."
+            return {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
+
+        self.columns.restore(part("columns"))
+        self.held_out.restore(part("held_out"))
+        self.ledger.restore(part("ledger"))
+        if sampler := part("sampler"):
+            self.sampler.restore(sampler)
