@@ -8,12 +8,17 @@ from typing import Annotated
 
 import typer
 
+from physai_ros.cli.bench_training import training
+
 bench = typer.Typer(no_args_is_help=True, help="Side-by-side figures, as a table and as JSON.")
 
 
 @bench.callback()
 def benches() -> None:
     """Benchmarks are programs: they compare in one run and assert no time."""
+
+
+bench.command()(training)
 
 
 @bench.command()

@@ -155,10 +155,7 @@ class SparseTrainer:
         draws = [(pool, draw) for pool, draw in draws if len(draw.indices)]
         if draws:
             output, per_member, loss, value_loss = self._step(draws)
-            # Early averages follow closely, or the first policies would be mostly their initialization.
-            decay = min(self.config.averaging, (1.0 + self.counters.updates) / (10.0 + self.counters.updates))
-            with torch.no_grad():
-                torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1.0 - decay)
+            self._follow()
             self._remember(draws, per_member, output)
             self.loss = loss if math.isnan(self.loss) else self.loss + 0.02 * (loss - self.loss)
         self.counters.updates += 1
@@ -209,6 +206,12 @@ class SparseTrainer:
         self.optimizer.step()
         self.counters.forward += len(weights)
         return output, per_member, loss.item(), math.nan if value_loss is None else value_loss.item()
+
+    def _follow(self) -> None:
+        """Let the average follow; early on closely, or the first policies would be mostly their initialization."""
+        decay = min(self.config.averaging, (1.0 + self.counters.updates) / (10.0 + self.counters.updates))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1.0 - decay)
 
     def _imitation_loss(self, output: PolicyOutput, batch: Batch) -> torch.Tensor:
         """Mean Huber loss (b, members) of the actions that are known."""

@@ -1,0 +1,193 @@
+"""`physai bench training`: Adaptive Sparse Training beside its controls, judged by rollouts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from physai_ros.cli.sampler_study import Arm, Row, RowFile, StudyPlan
+    from physai_ros.cli.training_problems import Problem
+    from physai_ros.evaluation.learning_curves import PairedRatio
+
+_RATES, _BATCHES = (1e-3, 3e-3), (64, 256)  # of the tuning, the same for every sampler
+_TUNING_SEEDS = (1001, 1002)
+_NEAR = 0.9  # of uniform's final success: what has to be reached
+
+
+def training(
+    full: Annotated[bool, typer.Option("--full", help="Tuned, on all tasks, ten seeds: takes hours.")] = False,
+    tasks: Annotated[str, typer.Option(help="Names, by commas; empty: all that can be had.")] = "",
+    samplers: Annotated[str, typer.Option(help="By commas; `published` is that package's own trainer.")] = "",
+    seeds: Annotated[int, typer.Option(min=0, help="How many; 0: 2, or 10 with --full.")] = 0,
+    rollouts: Annotated[int, typer.Option(min=0, help="At each checkpoint; 0: 20, or 100 with --full.")] = 0,
+    wrong_labels: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of labels made wrong.")] = 0.0,
+    metaworld_python: Annotated[Path | None, typer.Option(help="Interpreter that has MetaWorld.")] = None,
+    results: Annotated[Path | None, typer.Option(help="Rows are kept here; run again, it goes on.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+) -> None:
+    """Samplers side by side: CPU time to 90 % of what uniform sampling reaches, paired by seed.
+
+    The smoke form takes some minutes, is not tuned and claims nothing. With --full every sampler gets the same tuning.
+    """
+    from rich.console import Console
+
+    from physai_ros.cli.results import write_json
+    from physai_ros.cli.sampler_study import RowFile, StudyPlan
+    from physai_ros.cli.training_problems import ARM_TASKS, METAWORLD_TASKS
+
+    every = [*(ARM_TASKS if full else ARM_TASKS[:1]), *(METAWORLD_TASKS if metaworld_python is not None else ())]
+    names = [name for name in tasks.split(",") if name] or every
+    kinds = [name for name in samplers.split(",") if name] or [
+        *("uniform", "random", "prioritized", "infobatch", "ast"),
+        *([] if not full else ["published"]),
+    ]
+    if "uniform" not in kinds:
+        raise ValueError(f"samplers are {', '.join(kinds)}: uniform has to be among them, all are compared with it")
+    plan = StudyPlan(
+        checkpoints=(0.1, 0.2, 0.4, 0.8, 1.6, 3.2) if full else (0.5, 1.0, 2.0),
+        demonstrations=80 if full else 10,
+        rollouts=rollouts or (100 if full else 20),
+        wrong_labels=wrong_labels,
+    )
+    numbers = range(seed, seed + (seeds or (10 if full else 2)))
+    file, console, rows = RowFile(results), Console(), []
+    for name in names:
+        problem = _problem(name, metaworld_python)
+        try:
+            rows += _study(problem, kinds, plan, numbers, file, console, tuned=full)
+        finally:
+            problem.close()
+    ratios = {kind: _ratio(rows, kind) for kind in kinds if kind != "uniform"}
+    console.print(_table(rows, kinds, ratios))
+    if not full:
+        console.print("[dim]A smoke run: not tuned, too few seeds and rollouts to say anything of the samplers.[/dim]")
+    if json_file is not None:
+        write_json(json_file, "bench training", seed, _figures(rows, ratios.get("ast")), rows=rows)
+
+
+def _problem(name: str, python: Path | None) -> Problem:
+    from physai_ros.cli.training_problems import METAWORLD_TASKS, ArmProblem, MetaworldProblem
+
+    if name not in METAWORLD_TASKS:
+        return ArmProblem(name)
+    if python is None:
+        raise ValueError(f"{name} is a task of MetaWorld: name an interpreter that has it with --metaworld-python")
+    return MetaworldProblem(name, python)
+
+
+def _study(
+    problem: Problem,
+    kinds: Sequence[str],
+    plan: StudyPlan,
+    seeds: Sequence[int],
+    file: RowFile,
+    console: object,
+    *,
+    tuned: bool,
+) -> list[Row]:
+    """Rows of one problem, each sampler with its best arm of the tuning."""
+    from rich.progress import Progress
+
+    from physai_ros.cli.sampler_study import run_seed
+
+    with Progress(transient=True, console=console) as progress:
+        bar = progress.add_task(problem.name, total=len(kinds) * (len(seeds) + (8 if tuned else 0)))
+        step = lambda _row: progress.advance(bar)  # noqa: E731
+        arms = _arms(problem, kinds, plan, file, step, tuned=tuned)
+        rows = []
+        for number in seeds:
+            rows += run_seed(problem, arms, plan, number, file, step)
+    return rows
+
+
+def _arms(
+    problem: Problem, kinds: Sequence[str], plan: StudyPlan, file: RowFile, step: object, *, tuned: bool
+) -> list[Arm]:
+    """One arm a sampler: the best of the same few for each, on seeds of their own; or an untuned one."""
+    import dataclasses
+
+    from physai_ros.cli.sampler_study import Arm, best_arm, final_of, run_seed
+
+    if not tuned:
+        return [Arm(kind) for kind in kinds]
+    choice = [Arm(kind, rate, batch) for kind in kinds for rate in _RATES for batch in _BATCHES]
+    plan = dataclasses.replace(plan, rollouts=min(plan.rollouts, 40), wrong_labels=0.0)
+    rows = [row for number in _TUNING_SEEDS for row in run_seed(problem, choice, plan, number, file, step)]
+    level = _NEAR * max(final_of(row) for row in rows if row["sampler"] == "uniform")
+    return [best_arm([row for row in rows if row["sampler"] == kind], level) for kind in kinds]
+
+
+def _ratio(rows: Sequence[Row], kind: str) -> PairedRatio:
+    """How many times the CPU time of a sampler uniform sampling takes to the same level."""
+    from physai_ros.cli.sampler_study import cost_of, final_of
+    from physai_ros.evaluation.learning_curves import paired_ratio
+
+    controls = {(row["task"], row["seed"]): row for row in rows if row["sampler"] == "uniform"}
+    ratios: dict[str, list[float]] = {}
+    for row in rows:
+        if row["sampler"] != kind:
+            continue
+        control = controls[row["task"], row["seed"]]
+        level = _NEAR * final_of(control)
+        ratios.setdefault(row["task"], []).append(cost_of(control, level) / cost_of(row, level))
+    return paired_ratio(ratios)
+
+
+def _figures(rows: Sequence[Row], ratio: PairedRatio | None) -> dict[str, float]:
+    import numpy as np
+
+    nothing = float("nan")
+    sparse = [row for row in rows if row["sampler"] == "ast"]
+    return {
+        "ast_vs_uniform_cpu": ratio.ratio if ratio else nothing,
+        "ast_vs_uniform_cpu_lower": ratio.lower if ratio else nothing,
+        "ast_vs_uniform_cpu_upper": ratio.upper if ratio else nothing,
+        "ast_vs_uniform_worst_task": ratio.worst if ratio else nothing,
+        "activation_rate": float(np.mean([row["activation_rate"] for row in sparse])) if sparse else nothing,
+        "selection_share": float(np.mean([row["selection_share"] for row in sparse])) if sparse else nothing,
+    }
+
+
+def _table(rows: Sequence[Row], kinds: Sequence[str], ratios: dict[str, PairedRatio]) -> Table:
+    import numpy as np
+    from rich.table import Table
+
+    from physai_ros.cli.sampler_study import final_of
+
+    table = Table(title="CPU time to 90 % of uniform's success", title_justify="left")
+    for name in (
+        "task",
+        "sampler",
+        "success at the end",
+        "backward of offered",
+        "choosing",
+        "uniform's time over this",
+    ):
+        table.add_column(name, justify="left" if name in ("task", "sampler") else "right")
+    for task in dict.fromkeys(row["task"] for row in rows):
+        for kind in kinds:
+            mine = [row for row in rows if row["task"] == task and row["sampler"] == kind]
+            ratio = "1" if kind == "uniform" else _said(_ratio([row for row in rows if row["task"] == task], kind))
+            table.add_row(
+                task,
+                kind,
+                f"{np.mean([final_of(row) for row in mine]):.0%}",
+                f"{np.mean([row['activation_rate'] for row in mine]):.1%}",
+                f"{np.mean([row['selection_share'] for row in mine]):.1%}",
+                ratio,
+            )
+    for kind, ratio in ratios.items():
+        table.add_row("all", kind, "", "", "", _said(ratio))
+    return table
+
+
+def _said(ratio: PairedRatio) -> str:
+    return f"{ratio.ratio:.2f} ({ratio.lower:.2f} to {ratio.upper:.2f})"

@@ -1,0 +1,111 @@
+"""Run by an interpreter that has MetaWorld: demonstrations and rollouts for `physai bench training`.
+
+MetaWorld pins a MuJoCo of its own, so it cannot live in this package's environment, and nothing of this package is
+imported here. One request a line on standard input, one answer a line on standard output, both JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from typing import Any, TextIO
+
+import numpy as np
+
+_NOISES = (0.0, 0.3, 0.5)
+_HELD_SUCCESS = 5  # steps of success after which a demonstration ends
+
+
+class NumpyPolicy:
+    """The network that `training_problems.MetaworldProblem` wrote: a LayerNorm perceptron in numpy."""
+
+    def __init__(self, path: str) -> None:
+        with np.load(path) as file:
+            self._weights = {name: file[name] for name in file.files}
+        self._layers = int(self._weights["layers"])
+
+    def __call__(self, observation: np.ndarray) -> np.ndarray:
+        """Action (action_size,) in -1 ... 1 for an observation (size,)."""
+        w = self._weights
+        hidden = np.clip((observation - w["mean"]) * w["scale"], -5.0, 5.0)
+        for layer in range(self._layers):
+            hidden = w[f"weight{layer}"] @ hidden + w[f"bias{layer}"]
+            hidden = (hidden - hidden.mean()) / np.sqrt(hidden.var() + 1e-5) * w[f"gain{layer}"] + w[f"shift{layer}"]
+            hidden = hidden / (1.0 + np.exp(-hidden))
+        members = (w["head_weight"] @ hidden + w["head_bias"]).reshape(int(w["members"]), -1)
+        return np.clip(members.mean(axis=0), -1.0, 1.0).astype(np.float32)
+
+
+def collect(task: str, count: int, seed: int, steps: int, out: str) -> dict[str, Any]:
+    """Write successful demonstrations of the task's scripted policy: clean labels, some of them noisily executed."""
+    import gymnasium
+    from metaworld.policies import ENV_POLICY_MAP
+
+    environment = gymnasium.make("Meta-World/MT1", env_name=task, seed=seed)
+    expert, generator = ENV_POLICY_MAP[task](), np.random.default_rng(seed)
+    observations, actions, lengths, tried = [], [], [], 0
+    while len(lengths) < count:
+        tried += 1
+        if tried > 5 * count:
+            raise RuntimeError(f"the scripted policy of {task} succeeded {len(lengths)} times in {tried}")
+        noise, held, rows = generator.choice(_NOISES), 0, []
+        observation, _ = environment.reset()
+        for _ in range(steps):
+            action = np.clip(expert.get_action(observation.astype(np.float64)), -1, 1).astype(np.float32)
+            rows.append((observation.astype(np.float32), action))
+            executed = np.clip(action + noise * generator.standard_normal(len(action)), -1, 1).astype(np.float32)
+            observation, _, terminated, truncated, info = environment.step(executed)
+            held += info["success"] > 0
+            if held >= _HELD_SUCCESS or terminated or truncated:
+                break
+        if held:
+            observations += [row[0] for row in rows]
+            actions += [row[1] for row in rows]
+            lengths.append(len(rows))
+    environment.close()
+    np.savez(out, observations=np.array(observations), actions=np.array(actions), lengths=np.array(lengths))
+    return {"tried": tried}
+
+
+def evaluate(task: str, policy: str, count: int, seed: int, steps: int) -> list[bool]:
+    """Whether each of `count` rollouts from fresh starts reached the goal in time."""
+    import gymnasium
+
+    environment = gymnasium.make("Meta-World/MT1", env_name=task, seed=seed)
+    act, outcomes = NumpyPolicy(policy), []
+    for _ in range(count):
+        observation, _ = environment.reset()
+        success = False
+        for _ in range(steps):
+            observation, _, terminated, truncated, info = environment.step(act(observation))
+            success = bool(info["success"] > 0)
+            if success or terminated or truncated:
+                break
+        outcomes.append(success)
+    environment.close()
+    return outcomes
+
+
+def serve(requests: TextIO, answers: TextIO) -> None:
+    """Answer until there are no more requests; a request that fails is answered with its error."""
+    import metaworld  # noqa: F401 registers the environments
+
+    for line in requests:
+        request = json.loads(line)
+        action = {"collect": collect, "evaluate": evaluate}[request.pop("do")]
+        try:
+            answer = {"result": action(**request)}
+        except Exception as error:  # noqa: BLE001 whatever it is, the bench has to hear of it
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    # What libraries print must not get among the answers.
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    serve(sys.stdin, out)

@@ -1,0 +1,174 @@
+"""Samplers side by side: the same demonstrations, seeds, checkpoints and rollouts for each; rows are kept at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from physai_ros.cli.training_problems import Problem
+from physai_ros.evaluation.learning_curves import crossing, final_success
+from physai_ros.training.config import TrainerConfig
+from physai_ros.training.dataset import Transitions
+from physai_ros.training.trainer import SparseTrainer
+
+PUBLISHED = "published"
+"""The trainer of the adaptive-sparse-training package."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A sampler with what was tuned for it."""
+
+    sampler: str
+    learning_rate: float = 2e-3
+    batch_size: int = 256
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What is the same for all arms.
+
+    Attributes:
+        checkpoints: CPU seconds of training at which the policy is judged, rising.
+        demonstrations: that each trainer gets, the same for all arms of a seed.
+        rollouts: at each checkpoint, from the same starts for all arms of a seed.
+        wrong_labels: share of the labels that are replaced by random actions.
+    """
+
+    checkpoints: tuple[float, ...]
+    demonstrations: int
+    rollouts: int
+    wrong_labels: float = 0.0
+
+
+class RowFile:
+    """Rows of finished runs, one JSON object a line; a study that is run again goes on from them."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self.rows: list[Row] = []
+        if path is not None and path.exists():
+            self.rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+
+    def find(self, **wanted: object) -> Row | None:
+        """The first row in which all of `wanted` holds."""
+        return next((row for row in self.rows if all(row.get(name) == value for name, value in wanted.items())), None)
+
+    def add(self, row: Row) -> None:
+        """Keep a row, on disk at once."""
+        self.rows.append(row)
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+
+
+def run_seed(
+    problem: Problem, arms: Iterable[Arm], plan: StudyPlan, seed: int, file: RowFile, on_row: Callable[[Row], None]
+) -> list[Row]:
+    """Rows of all arms on one problem and seed, those of the file included.
+
+    The arms take turns from checkpoint to checkpoint, so that a machine that is busy for a while slows all alike.
+    """
+    keys = {arm: {"task": problem.name, "seed": seed, **asdict(arm), **_plan_key(plan)} for arm in arms}
+    missing = {arm: key for arm, key in keys.items() if file.find(**key) is None}
+    if missing:
+        demonstrations = _mislabelled(problem.demonstrations(plan.demonstrations, seed), plan.wrong_labels, seed)
+        trainers = {arm: _trainer(arm, demonstrations, seed) for arm in missing}
+        curves: dict[Arm, list[Row]] = {arm: [] for arm in missing}
+        torch.set_num_threads(1)
+        for cost in plan.checkpoints:
+            for arm, trainer in trainers.items():
+                while trainer.counters.cpu_seconds < cost:
+                    trainer.update(arm.learning_rate)
+                outcomes = problem.rollouts(trainer.policy_network(), plan.rollouts, seed)
+                curves[arm].append(_checkpoint(trainer, outcomes))
+        for arm, key in missing.items():
+            counters = trainers[arm].counters
+            row = key | {
+                "samples": len(trainers[arm].demonstrations),
+                "curve": curves[arm],
+                "activation_rate": counters.activation_rate,
+                "selection_share": counters.selection_seconds / counters.cpu_seconds,
+                "control": trainers[arm].control.reason if trainers[arm].config.compares else "",
+            }
+            file.add(row)
+            on_row(row)
+    return [row for key in keys.values() if (row := file.find(**key)) is not None]
+
+
+def best_arm(rows: Sequence[Row], level: float) -> Arm:
+    """The arm that reaches `level` for the least CPU time, by the geometric mean over its rows."""
+    costs: dict[Arm, list[float]] = {}
+    for row in rows:
+        arm = Arm(row["sampler"], row["learning_rate"], row["batch_size"])
+        costs.setdefault(arm, []).append(np.log(cost_of(row, level)))
+    return min(costs, key=lambda arm: (float(np.mean(costs[arm])), arm.batch_size, arm.learning_rate))
+
+
+def cost_of(row: Row, level: float) -> float:
+    """CPU seconds at which a row's curve crosses `level`; twice the last checkpoint where it never did."""
+    found = crossing(
+        [point["cpu_seconds"] for point in row["curve"]], [point["success"] for point in row["curve"]], level
+    )
+    return found.cost if found.reached else 2.0 * found.cost
+
+
+def final_of(row: Row) -> float:
+    """Success at the end of a row's curve."""
+    return final_success([point["success"] for point in row["curve"]])
+
+
+def _plan_key(plan: StudyPlan) -> Row:
+    return {
+        "checkpoints": list(plan.checkpoints),
+        "demonstrations": plan.demonstrations,
+        "rollouts": plan.rollouts,
+        "wrong_labels": plan.wrong_labels,
+    }
+
+
+def _trainer(arm: Arm, demonstrations: list[Transitions], seed: int) -> SparseTrainer:
+    sampler = "uniform" if arm.sampler == PUBLISHED else arm.sampler
+    config = TrainerConfig(sampler=sampler, batch_size=arm.batch_size, seed=seed, outcome_batch=0)
+    first = demonstrations[0]
+    kind: type[SparseTrainer] = SparseTrainer
+    if arm.sampler == PUBLISHED:
+        from physai_ros.cli.published_gate import PublishedTrainer
+
+        kind = PublishedTrainer
+    trainer = kind(first.observations.shape[1], first.actions.shape[2], config)
+    for index, transitions in enumerate(demonstrations):
+        trainer.add(transitions, str(index))
+    return trainer
+
+
+def _checkpoint(trainer: SparseTrainer, outcomes: list[bool]) -> Row:
+    counters = trainer.counters
+    return {
+        "success": float(np.mean(outcomes)),
+        "cpu_seconds": counters.cpu_seconds,
+        "updates": counters.updates,
+        "forward": counters.forward,
+        "backward": counters.backward,
+        "offered": counters.offered,
+    }
+
+
+def _mislabelled(demonstrations: list[Transitions], share: float, seed: int) -> list[Transitions]:
+    """The demonstrations with a share of their labels drawn anew from -1 ... 1."""
+    generator = np.random.default_rng([seed, 0xBAD])
+    for transitions in demonstrations:
+        wrong = generator.random(len(transitions)) < share
+        drawn = generator.uniform(-1.0, 1.0, (int(wrong.sum()), *transitions.actions.shape[1:]))
+        transitions.actions = transitions.actions.copy()
+        transitions.actions[wrong] = drawn
+    return demonstrations

@@ -1,0 +1,185 @@
+"""What `physai bench training` trains on: tasks of this package, and of MetaWorld where an interpreter has it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from physai_ros.policy.acting import ActingNetwork
+from physai_ros.policy.network import Prediction, RobotPolicyNetwork
+from physai_ros.training.dataset import Transitions
+
+ARM_TASKS = ("reach", "pick_place")
+METAWORLD_TASKS = ("assembly-v3", "stick-pull-v3", "pick-place-wall-v3")
+_METAWORLD_STEPS = 300
+
+
+class Problem(ABC):
+    """Demonstrations to learn from, and rollouts that judge what was learned."""
+
+    name: str
+
+    @abstractmethod
+    def demonstrations(self, count: int, seed: int) -> list[Transitions]:
+        """Successful demonstrations, one an episode; the same for the same seed."""
+
+    @abstractmethod
+    def rollouts(self, network: RobotPolicyNetwork, count: int, seed: int) -> list[bool]:
+        """Outcomes of `count` rollouts from fresh starts of `seed`."""
+
+    def close(self) -> None:  # noqa: B027 (most hold nothing)
+        """Let go of what the problem holds."""
+
+
+class _Acting:
+    """A network that was never published, as the runtime wants a policy."""
+
+    version = "unpublished"
+
+    def __init__(self, network: RobotPolicyNetwork) -> None:
+        self._network = ActingNetwork(network)
+
+    def predict(self, observation: np.ndarray) -> Prediction:
+        return self._network.predict(observation)
+
+
+class ArmProblem(Problem):
+    """A task on the simulated arm, with safety monitor and driver in the loop, outside the graph."""
+
+    def __init__(self, task: str) -> None:
+        from physai_ros.evaluation.rollout import Rollout
+        from physai_ros.robot.spec import RobotSpec
+        from physai_ros.tasks.catalog import load_task
+        from physai_ros.training.dataset import TransitionBuilder
+
+        self.name = task
+        self._rollout = Rollout(RobotSpec.load("fr3_sim"), load_task(task))
+        self._builder = TransitionBuilder(self._rollout.arm.kinematics, self._rollout.task)
+
+    def demonstrations(self, count: int, seed: int) -> list[Transitions]:
+        """Noisily executed demonstrations of the task's expert in the nominal simulator."""
+        from physai_ros.evaluation.driving import DemonstrationNoise
+        from physai_ros.transfer.first_policy import demonstrate
+
+        noise = DemonstrationNoise(0.3, 0.5)
+        return [self._builder.build(episode) for episode in demonstrate(self._rollout, count, seed, noise)]
+
+    def rollouts(self, network: RobotPolicyNetwork, count: int, seed: int) -> list[bool]:
+        """Outcomes in lock-step."""
+        from physai_ros.evaluation.scenario_sets import scenario_of, scenario_seeds
+        from physai_ros.experience.episode import Purpose
+
+        self._rollout.runtime.policy = _Acting(network)
+        return [
+            self._rollout.run(scenario_of(self._rollout.task, number), number, Purpose.EVALUATE).outcome.success
+            for number in scenario_seeds("held_out", seed, count)
+        ]
+
+
+class MetaworldProblem(Problem):
+    """A MetaWorld task, run by another interpreter.
+
+    Raises:
+        ValueError: that interpreter has no MetaWorld.
+    """
+
+    def __init__(self, task: str, python: Path) -> None:
+        self.name = task
+        self._folder = tempfile.TemporaryDirectory(prefix="physai_metaworld_")
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        self._worker = subprocess.Popen(
+            [python, Path(__file__).with_name("metaworld_worker.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        )
+
+    def demonstrations(self, count: int, seed: int) -> list[Transitions]:
+        """Demonstrations of MetaWorld's scripted policy, some of them noisily executed, with clean labels."""
+        path = Path(self._folder.name) / f"demonstrations_{count}_{seed}.npz"
+        self._ask(do="collect", task=self.name, count=count, seed=seed, steps=_METAWORLD_STEPS, out=str(path))
+        with np.load(path) as file:
+            observations, actions, lengths = file["observations"], file["actions"], file["lengths"]
+        ends = np.cumsum(lengths)
+        return [
+            _imitable(observations[end - length : end], actions[end - length : end])
+            for end, length in zip(ends, lengths, strict=True)
+        ]
+
+    def rollouts(self, network: RobotPolicyNetwork, count: int, seed: int) -> list[bool]:
+        """Outcomes within 300 steps."""
+        path = Path(self._folder.name) / "policy.npz"
+        np.savez(path, **_matrices(network))
+        return self._ask(
+            do="evaluate", task=self.name, policy=str(path), count=count, seed=seed, steps=_METAWORLD_STEPS
+        )
+
+    def _ask(self, **request: object) -> Any:  # noqa: ANN401 what the worker's function returns
+        assert self._worker.stdin is not None
+        assert self._worker.stdout is not None
+        try:
+            self._worker.stdin.write(json.dumps(request) + "\n")
+            self._worker.stdin.flush()
+        except BrokenPipeError:
+            pass
+        line = self._worker.stdout.readline()
+        if not line:
+            raise ValueError(
+                f"{self._worker.args[0]} cannot run MetaWorld: make an environment of "
+                "requirements/metaworld.txt and name its interpreter with --metaworld-python"
+            )
+        answer = json.loads(line)
+        if "error" in answer:
+            raise RuntimeError(f"MetaWorld, {self.name}: {answer['error']}")
+        return answer["result"]
+
+    def close(self) -> None:
+        """End the worker."""
+        self._worker.communicate()
+        self._folder.cleanup()
+
+
+def _imitable(observations: np.ndarray, actions: np.ndarray) -> Transitions:
+    """One demonstration as the trainer takes it; MetaWorld's control period is 12.5 ms."""
+    count = len(observations)
+    full = np.ones(count, dtype=np.float32)
+    return Transitions(
+        observations=observations,
+        actions=actions[:, None],
+        action_known=full[:, None],
+        imitable=full > 0,
+        demonstration=full > 0,
+        success=full,
+        time_to_end=0.0125 * np.arange(count, 0, -1, dtype=np.float32),
+        force_excess=0 * full,
+        intervention_age=np.full(count, np.inf, dtype=np.float32),
+    )
+
+
+def _matrices(network: RobotPolicyNetwork) -> dict[str, np.ndarray]:
+    """The network as `metaworld_worker.NumpyPolicy` reads it."""
+    state = {name: value.numpy() for name, value in network.state_dict().items()}
+    layers = len(network.architecture.hidden_sizes)
+    matrices = {
+        "mean": state["observation_mean"],
+        "scale": state["observation_scale"],
+        "head_weight": state["action_heads.weight"],
+        "head_bias": state["action_heads.bias"],
+        "layers": np.array(layers),
+        "members": np.array(network.architecture.members),
+    }
+    for layer in range(layers):
+        matrices[f"weight{layer}"] = state[f"trunk.{3 * layer}.weight"]
+        matrices[f"bias{layer}"] = state[f"trunk.{3 * layer}.bias"]
+        matrices[f"gain{layer}"] = state[f"trunk.{3 * layer + 1}.weight"]
+        matrices[f"shift{layer}"] = state[f"trunk.{3 * layer + 1}.bias"]
+    return matrices
