@@ -1,0 +1,100 @@
+"""The training bench: the same for every sampler, resumable, and its figures are those of its rows."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from physai_ros.cli.main import app
+from physai_ros.cli.sampler_study import Arm, RowFile, StudyPlan, best_arm, cost_of, run_seed
+from physai_ros.cli.training_problems import MetaworldProblem, Problem
+from physai_ros.policy.network import RobotPolicyNetwork
+from physai_ros.training.dataset import Transitions
+
+
+class _Line(Problem):
+    """Succeeds where the network has learned that the action is the first observation."""
+
+    name = "line"
+    asked = 0
+
+    def demonstrations(self, count: int, seed: int) -> list[Transitions]:
+        generator = np.random.default_rng(seed)
+        observations = generator.uniform(-1, 1, (count, 50, 3)).astype(np.float32)
+        full, unknown = np.ones(50, dtype=np.float32), np.full(50, np.inf, dtype=np.float32)
+        return [
+            Transitions(rows, rows[:, None, :2], full[:, None], full > 0, full > 0, full, full, 0 * full, unknown)
+            for rows in observations
+        ]
+
+    def rollouts(self, network: RobotPolicyNetwork, count: int, seed: int) -> list[bool]:
+        import torch
+
+        self.asked += 1
+        observations = torch.rand(count, 3, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+        actions = network(observations).actions.mean(dim=1)[:, 0]
+        return ((actions - observations[:, :2]).abs().amax(dim=1) < 0.2).tolist()
+
+
+PLAN = StudyPlan(checkpoints=(0.05, 0.2, 0.6), demonstrations=6, rollouts=40)
+ARMS = [Arm(name, 3e-3, 64) for name in ("uniform", "ast")]
+
+
+def test_every_arm_is_judged_at_every_checkpoint_and_pays_for_what_it_did(tmp_path):
+    rows = run_seed(_Line(), ARMS, PLAN, 0, RowFile(tmp_path / "rows.jsonl"), lambda row: None)
+    assert [row["sampler"] for row in rows] == ["uniform", "ast"]
+    for row in rows:
+        costs = [point["cpu_seconds"] for point in row["curve"]]
+        assert all(cost >= asked for cost, asked in zip(costs, PLAN.checkpoints, strict=True))
+        assert row["curve"][-1]["success"] > row["curve"][0]["success"]
+        assert row["curve"][-1]["backward"] <= row["curve"][-1]["offered"]
+    assert rows[0]["activation_rate"] == 1.0
+    assert abs(rows[1]["activation_rate"] - 0.06) < 0.02
+
+
+def test_a_study_that_is_run_again_goes_on_from_its_rows(tmp_path):
+    first = run_seed(_Line(), ARMS[:1], PLAN, 0, RowFile(tmp_path / "rows.jsonl"), lambda row: None)
+    problem = _Line()
+    again = run_seed(problem, ARMS, PLAN, 0, RowFile(tmp_path / "rows.jsonl"), lambda row: None)
+    assert again[0] == first[0]
+    assert problem.asked == len(PLAN.checkpoints)
+
+
+def row(sampler: str, rate: float, success: tuple[float, ...]) -> dict[str, object]:
+    curve = [{"cpu_seconds": cost, "success": value} for cost, value in zip((1.0, 2.0, 4.0), success, strict=True)]
+    return {"sampler": sampler, "learning_rate": rate, "batch_size": 64, "curve": curve}
+
+
+def test_the_best_arm_is_the_one_that_is_there_first():
+    slow, fast = row("ast", 1e-3, (0.1, 0.5, 0.9)), row("ast", 3e-3, (0.5, 0.9, 0.9))
+    assert best_arm([slow, fast], 0.8).learning_rate == 3e-3
+    never = row("ast", 3e-3, (0.1, 0.2, 0.3))
+    assert cost_of(never, 0.8) == 8.0
+    assert best_arm([slow, never], 0.8).learning_rate == 1e-3
+
+
+def test_an_interpreter_without_metaworld_is_named(tmp_path):
+    import sys
+    from pathlib import Path
+
+    problem = MetaworldProblem("assembly-v3", Path(sys.executable))
+    with pytest.raises(ValueError, match="requirements/metaworld.txt"):
+        problem.demonstrations(1, 0)
+    problem.close()
+
+
+def test_the_smoke_form_writes_the_figures(tmp_path):
+    arguments = ["bench", "training", "--samplers", "uniform,ast", "--seeds", "1", "--rollouts", "2"]
+    result = CliRunner().invoke(app, [*arguments, "--json", str(tmp_path / "figures.json")])
+    assert result.exit_code == 0, result.output
+    figures = json.loads((tmp_path / "figures.json").read_text())["figures"]
+    assert {"ast_vs_uniform_cpu", "ast_vs_uniform_cpu_lower", "ast_vs_uniform_worst_task"} <= set(figures)
+    assert 0 < figures["selection_share"] < 1
+
+
+def test_without_the_control_there_is_no_comparison():
+    result = CliRunner().invoke(app, ["bench", "training", "--samplers", "ast"])
+    assert result.exit_code != 0
