@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from std_srvs.srv import Trigger
 
 from physai_ros import msg
-from physai_ros.experience.episode import Phase, Purpose
+from physai_ros.experience.episode import EpisodeContext, Phase, Purpose
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverMode, DriverState
@@ -80,6 +80,7 @@ class SafetyMonitor(ManagedNode):
         self.every(0.1, self._publish_status)
         self._token = ""
         self._own_tokens: list[bytes] = []
+        self._episode = EpisodeContext()
         self._forget()
 
     def activate(self) -> None:
@@ -120,6 +121,7 @@ class SafetyMonitor(ManagedNode):
         self._state: DriverState | None = None
         self._answer: msg.SafeCommand | None = None
         self._gate = LockStepGate()
+        self._expect()
 
     def _claim(self) -> None:
         self._forget()
@@ -145,9 +147,15 @@ class SafetyMonitor(ManagedNode):
         self._decide_if_waiting()
 
     def _on_episode(self, message: msg.EpisodeContext) -> None:
-        # Whoever may intervene in this episode is waited for from its first state on.
-        helped = message.phase == Phase.RUNNING and message.purpose != Purpose.EVALUATE
-        self._gate.expect_operator(helped and self.count_publishers("intervention") > 0)
+        self._episode = from_message(message)
+        self._expect()
+        self._decide_if_waiting()
+
+    def _expect(self) -> None:
+        """Whoever may intervene in the episode is waited for from its first state on."""
+        episode = self._episode
+        helped = episode.phase == Phase.RUNNING and episode.purpose != Purpose.EVALUATE
+        self._gate.hear_episode(episode.episode_id, helped and self.count_publishers("intervention") > 0)
 
     def _on_command(self, raw: bytes) -> None:
         if not any(token in raw for token in self._own_tokens):

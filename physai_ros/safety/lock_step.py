@@ -12,19 +12,21 @@ class LockStepGate:
 
     The policy has to speak at every state: an operator in control goes on without it only after 0.5 s of wall time. An
     operator has to speak once one is there, if only to say that the switch is not held; after 0.5 s without a word
-    nobody waits for the operator until the next one.
+    nobody waits for the operator until the next one. A proposal may overtake the news of its episode: it is kept until
+    it is known who may intervene in that episode.
     """
 
     def __init__(self) -> None:
         self.proposal: RobotAction | None = None
         self.intervention: Intervention | None = None
         self._operator = False
+        self._episode_id = ""
         self._sequence = -1
         self._since = 0.0
 
-    def expect_operator(self, expected: bool) -> None:
-        """Wait, or no longer wait, for an operator from the next state on."""
-        self._operator = expected
+    def hear_episode(self, episode_id: str, operator: bool) -> None:
+        """Take in which episode runs, and whether an operator may intervene in it from its first state on."""
+        self._episode_id, self._operator = episode_id, operator
 
     def hear_proposal(self, proposal: RobotAction) -> None:
         """Take the policy's newest word."""
@@ -53,7 +55,8 @@ class LockStepGate:
             self._operator = False
         if word is None and self._operator:
             return False
-        if self.proposal is not None and self.proposal.state_sequence == sequence:
-            return True
+        proposal = self.proposal
+        if proposal is not None and proposal.state_sequence == sequence:
+            return proposal.episode_id == self._episode_id or not patient
         # An operator in control needs no policy, but time must not run ahead of those who see and record.
         return word is not None and word.enable and not patient

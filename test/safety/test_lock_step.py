@@ -20,11 +20,24 @@ def test_the_policy_has_to_speak_for_this_very_state(gate, loop):
 
 def test_an_operator_who_is_there_is_waited_for(gate, loop):
     home = loop.spec.home_positions
-    gate.expect_operator(True)
+    gate.hear_episode("", operator=True)
     gate.hear_proposal(loop.action(home, state_sequence=loop.sequence))
     assert not gate.is_open(loop.sequence, 0.0)
     gate.hear_intervention(loop.intervention(home, enable=False))
     assert gate.is_open(loop.sequence, 0.0)
+
+
+def test_a_proposal_that_overtakes_the_news_of_its_episode_waits_for_it(gate, loop):
+    home, sequence = loop.spec.home_positions, loop.sequence
+    gate.hear_proposal(loop.action(home, state_sequence=sequence, episode_id="e1"))
+    assert not gate.is_open(sequence, 0.0)
+    gate.hear_episode("e1", operator=True)
+    assert not gate.is_open(sequence, 0.1)
+    gate.hear_intervention(loop.intervention(home))
+    assert gate.is_open(sequence, 0.2)
+    gate.hear_episode("e2", operator=False)
+    assert not gate.is_open(sequence, 0.3)
+    assert gate.is_open(sequence, 0.6)
 
 
 def test_an_operator_in_control_waits_for_the_policy_but_does_not_depend_on_it(gate, loop):
