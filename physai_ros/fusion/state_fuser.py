@@ -70,9 +70,9 @@ class StateFuser:
             self._stamp = driver_state.stamp
         positions, velocities, torques, commanded = self._joints.copy()
         if np.isfinite(positions).all():
-            pose = self._kinematics.tool_pose(positions)
+            pose, jacobian = self._kinematics.tool_pose_and_jacobian(positions)
             position, orientation = pose.position, quaternion_wxyz(pose.rotation)
-            velocity = self._kinematics.jacobian(positions) @ velocities
+            velocity = jacobian @ velocities
         else:
             position, orientation, velocity = np.full(3, np.nan), np.full(4, np.nan), np.full(6, np.nan)
         return RobotState(

@@ -35,12 +35,15 @@ class Kinematics:
             raise RobotSpecError(f"{spec.urdf_path}: there is no link '{spec.tool_frame}'; correct tool_frame")
         self._frame = self._model.getFrameId(spec.tool_frame)
         self._data = self._model.createData()
+        # Windows on what pinocchio computes: fetching them anew costs more than the kinematics.
+        tool = self._data.oMf[self._frame]
+        self._position, self._rotation = tool.translation, tool.rotation
+        self._links = [self._data.oMi[i].translation for i in range(1, self._model.njoints)] + [self._position]
 
     def tool_pose(self, joint_positions: np.ndarray) -> ToolPose:
         """Pose of the tool at `joint_positions` (n_joints,) [rad]."""
-        pin.framesForwardKinematics(self._model, self._data, joint_positions)
-        placement = self._data.oMf[self._frame]
-        return ToolPose(placement.translation.copy(), placement.rotation.copy())
+        self._place(joint_positions)
+        return ToolPose(self._position.copy(), self._rotation.copy())
 
     def jacobian(self, joint_positions: np.ndarray) -> np.ndarray:
         """Jacobian (6, n_joints) of the tool, linear then angular, expressed in the base frame."""
@@ -48,11 +51,16 @@ class Kinematics:
             self._model, self._data, joint_positions, self._frame, pin.ReferenceFrame.LOCAL_WORLD_ALIGNED
         )
 
+    def tool_pose_and_jacobian(self, joint_positions: np.ndarray) -> tuple[ToolPose, np.ndarray]:
+        """What `tool_pose` and `jacobian` give, for the price of one."""
+        jacobian = self.jacobian(joint_positions)
+        # The tool is placed on the way to its Jacobian.
+        return ToolPose(self._position.copy(), self._rotation.copy()), jacobian
+
     def link_positions(self, joint_positions: np.ndarray) -> np.ndarray:
         """Origins (n_joints + 1, 3) [m] of every joint and of the tool, in the base frame."""
-        pin.framesForwardKinematics(self._model, self._data, joint_positions)
-        joints = [self._data.oMi[i].translation for i in range(1, self._model.njoints)]
-        return np.array([*joints, self._data.oMf[self._frame].translation])
+        self._place(joint_positions)
+        return np.array(self._links)
 
     def gravity_torques(self, joint_positions: np.ndarray) -> np.ndarray:
         """Torques (n_joints,) [N m] that hold the arm against gravity."""
@@ -67,14 +75,18 @@ class Kinematics:
         limits. Source: Buss, "Introduction to inverse kinematics with Jacobian transpose, pseudoinverse and damped
         least squares methods", 2009.
         """
-        pose = self.tool_pose(joint_positions)
+        pose, jacobian = self.tool_pose_and_jacobian(joint_positions)
         error = np.concatenate(
             [target_to_base.position - pose.position, pin.log3(target_to_base.rotation @ pose.rotation.T)]
         )
-        jacobian = self.jacobian(joint_positions)
         gram = jacobian @ jacobian.T
-        gram[np.diag_indices(6)] += damping**2
+        gram.flat[::7] += damping**2
         posture = 0.02 * (self.spec.home_positions - joint_positions)
         # One solve for both terms: J^T G^-1 (gain e - J p) + p.
         step = posture + jacobian.T @ np.linalg.solve(gram, gain * error - jacobian @ posture)
-        return np.clip(joint_positions + step, self.spec.position_lower, self.spec.position_upper)
+        return np.minimum(np.maximum(joint_positions + step, self.spec.position_lower), self.spec.position_upper)
+
+    def _place(self, joint_positions: np.ndarray) -> None:
+        """Place every joint and the tool, but none of the URDF's other frames."""
+        pin.forwardKinematics(self._model, self._data, joint_positions)
+        pin.updateFramePlacement(self._model, self._data, self._frame)

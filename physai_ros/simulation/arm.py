@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
+from copy import copy
 from typing import NamedTuple
 
 import mujoco
@@ -87,6 +87,8 @@ class SimulatedArm:
         # The gripper's one motor drives a tendon that shares its force among the fingers.
         force = physics.grip_force * len(self._fingers)
         model.actuator_forcerange[self._gripper_motor] = -force, force
+        # The gripper's set-point goes no deeper than the motor's force reaches, so that opening begins at once.
+        self._deepest = 1.2 * (len(self._fingers) * force / GRIPPER_STIFFNESS)
         mujoco.mj_setConst(model, mujoco.MjData(model))
 
     def reset(self, scenario: Scenario, seed: int, physics: PhysicsParameters | None = None) -> None:
@@ -125,6 +127,7 @@ class SimulatedArm:
         self._cycle = 0
         self._measured: tuple[DriverState, ObjectStates] | None = None
         self._truth: tuple[DriverState, ObjectStates] | None = None
+        self._true_state: RobotState | None = None
         self._noise_block: tuple[int, np.ndarray] | None = None
         self.sequence += 1
 
@@ -191,19 +194,21 @@ class SimulatedArm:
             wrench_valid=True,
             contact_forces=pads,
             gripper_width=width,
-            gripper_force=float(pads.mean()),
+            gripper_force=float(pads.sum() / len(pads)),
             gripper_command=self._gripper_command,
             mode=DriverMode.ACTIVE,
-            enforced_position_lower=self.spec.position_lower.copy(),
-            enforced_position_upper=self.spec.position_upper.copy(),
-            enforced_velocity=self.spec.velocity_limits.copy(),
-            enforced_effort=self.spec.effort_limits.copy(),
+            enforced_position_lower=self.spec.position_lower,
+            enforced_position_upper=self.spec.position_upper,
+            enforced_velocity=self.spec.velocity_limits,
+            enforced_effort=self.spec.effort_limits,
             command_timeout=self.spec.command_timeout,
         )
 
     def task_state(self) -> RobotState:
         """The true state of arm and objects, for the task's test, the expert and the operator."""
-        return self._robot_state(*self._true_states())
+        if self._true_state is None or self._true_state.sequence != self.sequence:
+            self._true_state = self._robot_state(*self._true_states())
+        return self._true_state
 
     def perceived_state(self) -> RobotState:
         """Arm and objects as measured at this instant, aligned without any filter."""
@@ -290,10 +295,8 @@ class SimulatedArm:
                 data.mocap_pos[mocap], data.mocap_quat[mocap] = pose[:3], pose[3:]
 
     def _ramp_gripper(self, duration: float) -> None:
-        # The set-point goes no deeper than the motor's force reaches, so that opening begins at once.
-        squeeze = len(self._fingers) * self.model.actuator_forcerange[self._gripper_motor, 1] / GRIPPER_STIFFNESS
         width = float(self._data.qpos[self._finger_positions].sum())
-        self._gripper_width = max(self._gripper_width, width - 1.2 * squeeze)
+        self._gripper_width = max(self._gripper_width, width - self._deepest)
         reach = GRIPPER_SPEED * duration
         self._gripper_width += min(max(self._gripper_target - self._gripper_width, -reach), reach)
         self._data.ctrl[self._gripper_motor] = self._gripper_width / len(self._fingers)
@@ -346,22 +349,18 @@ class SimulatedArm:
         encoder, velocity, torque = noise[: 3 * joints].reshape(3, joints)
         wrench, pad = noise[3 * joints : 3 * joints + 6], noise[3 * joints + 6 : 3 * joints + 6 + pads]
         contact_forces = np.maximum(truth.contact_forces + physics.force_noise * pad, 0.0)
-        driver = replace(
-            truth,
-            joint_positions=truth.joint_positions + physics.encoder_noise * encoder,
-            joint_velocities=truth.joint_velocities + physics.encoder_noise / VELOCITY_WINDOW * velocity,
-            joint_torques=truth.joint_torques + 0.1 * physics.force_noise * torque,
-            wrench=truth.wrench + physics.force_noise * _WRENCH_SHARE * wrench,
-            contact_forces=contact_forces,
-            gripper_force=float(contact_forces.mean()),
-        )
-        offset = physics.calibration_x, physics.calibration_y, physics.calibration_z
-        objects = replace(
-            objects,
-            positions=objects.positions + physics.object_noise * noise[-3 * count :].reshape(count, 3) + offset
-            if count
-            else objects.positions,
-        )
+        driver = copy(truth)
+        driver.joint_positions = truth.joint_positions + physics.encoder_noise * encoder
+        driver.joint_velocities = truth.joint_velocities + physics.encoder_noise / VELOCITY_WINDOW * velocity
+        driver.joint_torques = truth.joint_torques + 0.1 * physics.force_noise * torque
+        driver.wrench = truth.wrench + physics.force_noise * _WRENCH_SHARE * wrench
+        driver.contact_forces = contact_forces
+        driver.gripper_force = float(contact_forces.sum() / pads)
+        objects = copy(objects)
+        if count:
+            offset = physics.calibration_x, physics.calibration_y, physics.calibration_z
+            spread = physics.object_noise * noise[-3 * count :].reshape(count, 3)
+            objects.positions = objects.positions + spread + offset
         if physics.calibration_yaw:
             cosine, sine = np.cos(0.5 * physics.calibration_yaw), np.sin(0.5 * physics.calibration_yaw)
             w, x, y, z = objects.quaternions_wxyz.T
@@ -370,7 +369,7 @@ class SimulatedArm:
         return driver, objects
 
     def _robot_state(self, driver: DriverState, objects: ObjectStates) -> RobotState:
-        pose = self.kinematics.tool_pose(driver.joint_positions)
+        pose, jacobian = self.kinematics.tool_pose_and_jacobian(driver.joint_positions)
         return RobotState(
             stamp=driver.stamp,
             sequence=driver.sequence,
@@ -381,7 +380,7 @@ class SimulatedArm:
             commanded_positions=driver.commanded_positions,
             ee_position=pose.position,
             ee_orientation=quaternion_wxyz(pose.rotation),
-            ee_velocity=self.kinematics.jacobian(driver.joint_positions) @ driver.joint_velocities,
+            ee_velocity=jacobian @ driver.joint_velocities,
             wrench=driver.wrench,
             contact_forces=driver.contact_forces,
             gripper_width=driver.gripper_width,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
+from copy import copy
 
 import numpy as np
 
@@ -72,15 +72,14 @@ class SimulatedDriver:
     def measure(self) -> DriverState:
         """What the driver measures and does at this instant; asking twice gives the same numbers."""
         guard = self.guard
-        return dataclasses.replace(
-            self.arm.driver_state(),
-            mode=guard.mode,
-            fault=DriverFault.ESTOP if self._pressed else DriverFault.NONE,
-            fault_text="emergency stop; call resume" if self._pressed else "",
-            command_sequence=guard.command_sequence,
-            commands_refused=guard.commands_refused,
-            lock_step=self.lock_step,
-        )
+        state = copy(self.arm.driver_state())
+        state.mode = guard.mode
+        state.fault = DriverFault.ESTOP if self._pressed else DriverFault.NONE
+        state.fault_text = "emergency stop; call resume" if self._pressed else ""
+        state.command_sequence = guard.command_sequence
+        state.commands_refused = guard.commands_refused
+        state.lock_step = self.lock_step
+        return state
 
     def test(self) -> Outcome | None:
         """Outcome of the task's test at this instant where it says something new, else None."""
@@ -92,7 +91,8 @@ class SimulatedDriver:
             return None
         elapsed = (self.arm.sequence - self._start) * self.spec.control_period
         outcome = self._test.update(self.arm.task_state(), elapsed, self._goal)
-        self.outcome = dataclasses.replace(outcome, evidence=dict(outcome.evidence))
+        self.outcome = copy(outcome)
+        self.outcome.evidence = dict(outcome.evidence)
         new = before is None or (before.done, before.stage) != (outcome.done, outcome.stage)
         return self.outcome if new else None
 
