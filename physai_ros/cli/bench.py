@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from physai_ros.cli.bench_training import training
+from physai_ros.cli.scenario_study import scenarios
 
 bench = typer.Typer(no_args_is_help=True, help="Side-by-side figures, as a table and as JSON.")
 
@@ -19,6 +20,7 @@ def benches() -> None:
 
 
 bench.command()(training)
+bench.command()(scenarios)
 
 
 @bench.command()

@@ -10,6 +10,7 @@ import numpy as np
 from physai_ros.curriculum.selector import ScenarioSelector
 from physai_ros.evaluation.rollout import Rollout
 from physai_ros.evaluation.scenario_sets import scenario_seeds
+from physai_ros.evaluation.start_judge import StartJudge
 from physai_ros.experience.episode import Episode, Purpose
 from physai_ros.policy.registry import PolicyRegistry
 from physai_ros.robot.command import CommandSource
@@ -31,6 +32,8 @@ class LearningPlan:
         operator: whether an operator steps in.
         learn: whether the trainer runs.
         seed: of the scenarios.
+        curriculum: how scenarios are chosen, one of `curriculum.selector.METHODS`.
+        ask_policy: whether significance asks the policy about start states.
     """
 
     episodes: int = 80
@@ -38,6 +41,8 @@ class LearningPlan:
     operator: bool = True
     learn: bool = True
     seed: int = 0
+    curriculum: str = "uniform"
+    ask_policy: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,10 +71,12 @@ def learn_on_arm(
     rollout.runtime.load(registry, version)
     builder = TransitionBuilder(rollout.arm.kinematics, rollout.task, chunk_steps=trainer.config.chunk_steps)
     seeds = scenario_seeds("train", plan.seed, plan.episodes)
-    selector = ScenarioSelector(rollout.task.scenario_bounds, np.random.default_rng(seeds[0]))
+    selector = ScenarioSelector(rollout.task.scenario_bounds, np.random.default_rng(seeds[0]), plan.curriculum)
+    starts = StartJudge(rollout.arm.kinematics, rollout.task)
+    ask = (lambda parameters: starts.judge(rollout.runtime.policy, parameters)) if plan.ask_policy else None
     own_success, interventions = [], 0
     for index, seed in enumerate(seeds):
-        scenario = rollout.task.scenario(selector.next())
+        scenario = rollout.task.scenario(selector.next(ask))
         episode_id = f"train-{plan.seed:04d}-{index:05d}"
         episode = rollout.run(scenario, seed, Purpose.TRAIN, episode_id=episode_id, operator=plan.operator)
         helped = take_overs(episode)

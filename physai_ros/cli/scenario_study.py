@@ -1,0 +1,198 @@
+"""`physai bench scenarios`: how many episodes the choice of scenarios saves against uniform ones."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from physai_ros.evaluation.learning_curves import PairedRatio
+    from physai_ros.evaluation.rollout import Rollout
+    from physai_ros.experience.episode import Episode
+    from physai_ros.training.dataset import TransitionBuilder
+
+Row = dict[str, Any]
+
+ARMS: dict[str, tuple[str, bool]] = {
+    "uniform": ("uniform", False),
+    "failure": ("failure", False),
+    "significance": ("significance", False),
+    "significance+policy": ("significance", True),
+}
+"""Arm -> method of the selector, and whether it asks the policy about start states."""
+
+
+@dataclass(frozen=True)
+class ScenarioPlan:
+    """What is the same for all arms of a seed.
+
+    Attributes:
+        task: that is learned on the shifted arm of the seed, from demonstrations in the nominal simulator.
+        episodes: on the arm, of each arm of the study.
+        every: episodes between checkpoints; the policy of each is judged.
+        rollouts: held-out uniform scenarios at every checkpoint, the same for all arms of a seed.
+        demonstrations: that all arms of a seed start from.
+    """
+
+    task: str = "pick_place"
+    episodes: int = 48
+    every: int = 8
+    rollouts: int = 100
+    demonstrations: int = 10
+
+    def key(self) -> Row:
+        """The plan as a row holds it."""
+        return dict(vars(self))
+
+
+def run_seed(
+    plan: ScenarioPlan, arms: Iterable[str], seed: int, find: Callable[..., Row | None], add: Callable[[Row], None]
+) -> list[Row]:
+    """Rows of all arms on one seed; `find` gives a row that is there already, `add` keeps a new one."""
+    keys = {arm: {"arm": arm, "seed": seed, **plan.key()} for arm in arms}
+    missing = [arm for arm, key in keys.items() if find(**key) is None]
+    if missing:
+        from physai_ros.evaluation.rollout import Rollout
+        from physai_ros.robot.spec import RobotSpec
+        from physai_ros.simulation.physics import shifted_arm
+        from physai_ros.tasks.catalog import load_task
+        from physai_ros.training.dataset import TransitionBuilder
+        from physai_ros.transfer.demo_run import NOISE
+        from physai_ros.transfer.first_policy import demonstrate
+
+        nominal = Rollout(RobotSpec.load("fr3_sim"), load_task(plan.task))
+        demonstrations = list(demonstrate(nominal, plan.demonstrations, seed, NOISE))
+        rollout = Rollout(nominal.spec, nominal.task, physics=shifted_arm(seed))
+        builder = TransitionBuilder(rollout.arm.kinematics, rollout.task)
+        for arm in missing:
+            add(keys[arm] | _learn(plan, ARMS[arm], seed, rollout, builder, demonstrations))
+    return [row for key in keys.values() if (row := find(**key)) is not None]
+
+
+def _learn(
+    plan: ScenarioPlan,
+    method: tuple[str, bool],
+    seed: int,
+    rollout: Rollout,
+    builder: TransitionBuilder,
+    demonstrations: list[Episode],
+) -> Row:
+    """Success at every checkpoint of one arm, and what the operator had to do."""
+    from physai_ros.evaluation.scenario_sets import scenario_of, scenario_seeds
+    from physai_ros.policy.registry import PolicyRegistry
+    from physai_ros.training.config import TrainerConfig
+    from physai_ros.training.publishing import publish_policy
+    from physai_ros.transfer.first_policy import warm_start
+    from physai_ros.transfer.learning_run import LearningPlan, learn_on_arm
+
+    # Samples are drawn uniformly, so that the choice of scenarios is all that differs.
+    config = TrainerConfig(sampler="uniform", seed=seed, warm_start_updates=1000)
+    trainer = warm_start(demonstrations, rollout.task, builder, config, lambda _done, _total: None)
+    with tempfile.TemporaryDirectory() as folder:
+        registry = PolicyRegistry(Path(folder))
+        versions = [publish_policy(trainer, rollout.task, registry).version]
+        registry.activate(versions[0])
+
+        def take(candidate: str, _current: str) -> bool:
+            versions.append(candidate)
+            return True
+
+        curriculum, ask = method
+        learning = LearningPlan(plan.episodes, plan.every, seed=seed, curriculum=curriculum, ask_policy=ask)
+        result = learn_on_arm(rollout, trainer, registry, learning, take)
+        seeds = scenario_seeds("held_out", seed, plan.rollouts)
+        success = []
+        for version in versions:
+            rollout.runtime.load(registry, version)
+            won = [rollout.run(scenario_of(rollout.task, number), number).outcome.success for number in seeds]
+            success.append(sum(won) / len(won))
+    return {
+        "curve": [{"episodes": index * plan.every, "success": share} for index, share in enumerate(success)],
+        "interventions": result.interventions,
+        "own_success": sum(result.own_success),
+    }
+
+
+def episode_ratio(rows: Sequence[Row], arm: str, level: float = 0.9) -> PairedRatio:
+    """How many times the episodes of an arm uniform scenarios take to `level`, paired by task and seed.
+
+    Curves begin at the first checkpoint; one that never reaches the level counts as twice its episodes.
+    """
+    from physai_ros.evaluation.learning_curves import paired_ratio
+
+    controls = {(row["task"], row["seed"]): row for row in rows if row["arm"] == "uniform"}
+    ratios: dict[str, list[float]] = {}
+    for row in rows:
+        control = controls.get((row["task"], row["seed"]))
+        if row["arm"] == arm and control is not None:
+            ratios.setdefault(row["task"], []).append(_episodes_to(control, level) / _episodes_to(row, level))
+    return paired_ratio(ratios)
+
+
+def _episodes_to(row: Row, level: float) -> float:
+    from physai_ros.evaluation.learning_curves import crossing
+
+    curve = row["curve"][1:]
+    found = crossing([point["episodes"] for point in curve], [point["success"] for point in curve], level)
+    return found.cost if found.reached else 2.0 * found.cost
+
+
+def figures(rows: Sequence[Row], arm: str = "significance") -> dict[str, float]:
+    """Figures of `bench training` and `bench scenarios`."""
+    ratio = episode_ratio(rows, arm)
+    return {
+        "scenario_episode_ratio": ratio.ratio,
+        "scenario_episode_ratio_lower": ratio.lower,
+        "scenario_episode_ratio_upper": ratio.upper,
+    }
+
+
+def scenarios(
+    full: Annotated[bool, typer.Option("--full", help="Ten seeds, 100 rollouts a checkpoint: takes hours.")] = False,
+    task: Annotated[str, typer.Option(help="A task by name.")] = "pick_place",
+    arms: Annotated[str, typer.Option(help="Names, by commas.")] = ",".join(ARMS),
+    seeds: Annotated[int, typer.Option(min=0, help="How many; 0: 2, or 10 with --full.")] = 0,
+    rollouts: Annotated[int, typer.Option(min=0, help="At each checkpoint; 0: 20, or 100 with --full.")] = 0,
+    results: Annotated[Path | None, typer.Option(help="Rows are kept here; run again, it goes on.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+) -> None:
+    """Episodes on the arm until 90 % success, by how scenarios are chosen, paired by seed; an operator helps."""
+    from rich.console import Console
+    from rich.progress import track
+    from rich.table import Table
+
+    from physai_ros.cli.results import write_json
+    from physai_ros.cli.sampler_study import RowFile
+
+    names = [name for name in arms.split(",") if name]
+    unknown = [name for name in names if name not in ARMS]
+    if unknown or "uniform" not in names or len(names) < 2:
+        raise ValueError(f"arms are {arms!r}; expected uniform and some of: {', '.join(ARMS)}")
+    plan = ScenarioPlan(task, rollouts=rollouts or (100 if full else 20))
+    file, console = RowFile(results), Console()
+    numbers = range(seed, seed + (seeds or (10 if full else 2)))
+    rows: list[Row] = []
+    for number in track(numbers, description=task, console=console, transient=True):
+        rows += run_seed(plan, names, number, file.find, file.add)
+    table = Table(title=f"{task}: success by episodes on the arm", title_justify="left")
+    for name in ("arm", *(str(point["episodes"]) for point in rows[0]["curve"]), "take-overs", "ratio to 90 %"):
+        table.add_column(name, justify="left" if name == "arm" else "right")
+    for name in names:
+        mine = [row for row in rows if row["arm"] == name]
+        curves = zip(*([point["success"] for point in row["curve"]] for row in mine), strict=True)
+        ratio = episode_ratio(rows, name)
+        said = "1" if name == "uniform" else f"{ratio.ratio:.2f} ({ratio.lower:.2f} to {ratio.upper:.2f})"
+        helped = sum(row["interventions"] for row in mine) / len(mine)
+        table.add_row(name, *(f"{sum(at) / len(at):.0%}" for at in curves), f"{helped:.1f}", said)
+    console.print(table)
+    if not full:
+        console.print("[dim]A smoke run: too few seeds and rollouts to say anything.[/dim]")
+    if json_file is not None:
+        best = next(name for name in ("significance", *names) if name in names and name != "uniform")
+        write_json(json_file, "bench scenarios", seed, figures(rows, best), rows=rows)

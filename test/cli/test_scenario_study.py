@@ -1,0 +1,28 @@
+"""How episodes to a success are compared."""
+
+import pytest
+
+from physai_ros.cli.scenario_study import episode_ratio, figures
+
+
+def row(arm, seed, *success):
+    return {
+        "task": "reach",
+        "arm": arm,
+        "seed": seed,
+        "curve": [{"episodes": 8 * index, "success": share} for index, share in enumerate(success)],
+    }
+
+
+def test_twice_as_fast_is_a_ratio_of_two_and_uniform_against_itself_one():
+    rows = []
+    for seed in range(3):
+        rows += [row("uniform", seed, 0.2, 0.5, 0.9, 0.9), row("significance", seed, 0.2, 0.9, 0.9, 0.9)]
+    assert episode_ratio(rows, "significance").ratio == pytest.approx(2.0)
+    assert episode_ratio(rows, "uniform").ratio == pytest.approx(1.0)
+    assert figures(rows)["scenario_episode_ratio_lower"] == pytest.approx(2.0)
+
+
+def test_never_reached_counts_as_twice_the_episodes():
+    rows = [row("uniform", 0, 0.2, 0.5, 0.5), row("significance", 0, 0.2, 0.5, 0.9)]
+    assert episode_ratio(rows, "significance").ratio == pytest.approx(2.0)
