@@ -96,7 +96,8 @@ class ScenarioSelector:
         elif self.method == "failure":
             point = self._near(self._failures[int(self._generator.integers(len(self._failures)))])
         else:
-            candidates = self._generator.random((_CANDIDATES, len(self._names)))
+            # A parameter that cannot vary is the same in all; a report puts it at zero.
+            candidates = self._generator.random((_CANDIDATES, len(self._names))) * (self._range > 0)
             weights = self.significance(candidates, judge) ** _SHARPNESS
             point = candidates[int(self._generator.choice(len(candidates), p=weights / weights.sum()))]
         return self._parameters(point)

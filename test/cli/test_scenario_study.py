@@ -5,7 +5,7 @@ import pytest
 from physai_ros.cli.scenario_study import episode_ratio, figures
 
 
-def row(arm, seed, *success):
+def row(arm, seed, *success: float):
     return {
         "task": "reach",
         "arm": arm,

@@ -32,7 +32,6 @@ def test_failure_goes_back_to_where_it_failed_and_uniform_does_not():
     shares = {m: np.mean([p["x"] > 0.5 for seed in range(10) for p in run(m, seed)[0]]) for m in METHODS}
     assert shares["uniform"] == pytest.approx(1 / 3, abs=0.06)
     assert shares["failure"] > 0.5
-    assert shares["significance"] > 0.45
 
 
 def test_the_uniform_share_keeps_everything_possible():

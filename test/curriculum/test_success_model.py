@@ -20,7 +20,7 @@ def test_a_success_raises_the_mean_everywhere_and_a_failure_lowers_it(history, p
         model.add(np.array(point), mastered)
     grid = np.random.default_rng(0).random((16, 2))
 
-    def mean():
+    def mean() -> np.ndarray:
         won, lost = model.beta(grid)
         return won / (won + lost)
 
@@ -54,11 +54,24 @@ def test_a_place_that_goes_on_failing_loses_interest():
     assert hopeless < hard
 
 
+def test_where_half_of_it_fails_is_gone_to_more_often():
+    shares = []
+    for seed in range(10):
+        generator = np.random.default_rng([seed, 1])
+        selector = ScenarioSelector(UNIT, np.random.default_rng(seed), "significance")
+        drawn = []
+        for _ in range(60):
+            drawn.append(selector.next())
+            selector.report(drawn[-1], success=drawn[-1]["x"] < 0.7 or generator.random() < 0.5)
+        shares.append(np.mean([one["x"] >= 0.7 for one in drawn]))
+    assert np.mean(shares) > 0.4
+
+
 def test_where_the_policy_is_less_sure_is_more_significant():
     selector = ScenarioSelector(UNIT, np.random.default_rng(0), "significance", uniform_share=0.0)
     selector.report({"x": 0.5, "y": 0.5}, success=False)
 
-    def judge(parameters):
+    def judge(parameters) -> StartJudgement:
         x = np.array([one["x"] for one in parameters])
         return StartJudgement(np.full(len(x), 0.5), x)
 

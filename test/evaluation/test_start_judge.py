@@ -14,10 +14,11 @@ class Remembering:
 
     version = "remembering"
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.seen = []
 
-    def predict(self, observation):
+    def predict(self, observation) -> Prediction:
+        """Nothing to do; the value counts the observations."""
         self.seen.append(observation)
         return Prediction(np.zeros((1, 5)), float(len(self.seen)), 0.5)
 
@@ -33,7 +34,7 @@ def test_the_start_is_seen_as_the_runtime_sees_it():
     class Seen(Exception):
         """The first state was seen."""
 
-    def stop(_state, _command):
+    def stop(_state, _command) -> None:
         raise Seen
 
     for scenario, imagined in zip(scenarios, asked, strict=True):
