@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ ARMS: dict[str, tuple[str, bool]] = {
     "significance+policy": ("significance", True),
 }
 """Arm -> method of the selector, and whether it asks the policy about start states."""
+
+LEAST_PAIRS = 10
+"""Seeds of a task from which on an interval is given: the bootstrap of a few pairs is far too narrow."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,8 @@ def _learn(
 def episode_ratio(rows: Sequence[Row], arm: str, level: float = 0.9) -> PairedRatio:
     """How many times the episodes of an arm uniform scenarios take to `level`, paired by task and seed.
 
-    Curves begin at the first checkpoint; one that never reaches the level counts as twice its episodes.
+    Curves begin at the first checkpoint; one that never reaches the level counts as twice its episodes. With fewer than
+    `LEAST_PAIRS` pairs there is no interval: its bounds are NaN.
     """
     from physai_ros.evaluation.learning_curves import paired_ratio
 
@@ -131,7 +136,10 @@ def episode_ratio(rows: Sequence[Row], arm: str, level: float = 0.9) -> PairedRa
         control = controls.get((row["task"], row["seed"]))
         if row["arm"] == arm and control is not None:
             ratios.setdefault(row["task"], []).append(_episodes_to(control, level) / _episodes_to(row, level))
-    return paired_ratio(ratios)
+    ratio = paired_ratio(ratios)
+    if min(map(len, ratios.values())) < LEAST_PAIRS:
+        ratio = ratio._replace(lower=math.nan, upper=math.nan)
+    return ratio
 
 
 def _episodes_to(row: Row, level: float) -> float:
@@ -157,6 +165,7 @@ def scenarios(
     task: Annotated[str, typer.Option(help="A task by name.")] = "pick_place",
     arms: Annotated[str, typer.Option(help="Names, by commas.")] = ",".join(ARMS),
     seeds: Annotated[int, typer.Option(min=0, help="How many; 0: 2, or 10 with --full.")] = 0,
+    episodes: Annotated[int, typer.Option(min=8, help="On the arm, of each arm of the study.")] = 48,
     rollouts: Annotated[int, typer.Option(min=0, help="At each checkpoint; 0: 20, or 100 with --full.")] = 0,
     results: Annotated[Path | None, typer.Option(help="Rows are kept here; run again, it goes on.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
@@ -174,7 +183,7 @@ def scenarios(
     unknown = [name for name in names if name not in ARMS]
     if unknown or "uniform" not in names or len(names) < 2:
         raise ValueError(f"arms are {arms!r}; expected uniform and some of: {', '.join(ARMS)}")
-    plan = ScenarioPlan(task, rollouts=rollouts or (100 if full else 20))
+    plan = ScenarioPlan(task, episodes, rollouts=rollouts or (100 if full else 20))
     file, console = RowFile(results), Console()
     numbers = range(seed, seed + (seeds or (10 if full else 2)))
     rows: list[Row] = []

@@ -1,5 +1,7 @@
 """How episodes to a success are compared."""
 
+import math
+
 import pytest
 
 from physai_ros.cli.scenario_study import episode_ratio, figures
@@ -16,7 +18,7 @@ def row(arm, seed, *success: float):
 
 def test_twice_as_fast_is_a_ratio_of_two_and_uniform_against_itself_one():
     rows = []
-    for seed in range(3):
+    for seed in range(10):
         rows += [row("uniform", seed, 0.2, 0.5, 0.9, 0.9), row("significance", seed, 0.2, 0.9, 0.9, 0.9)]
     assert episode_ratio(rows, "significance").ratio == pytest.approx(2.0)
     assert episode_ratio(rows, "uniform").ratio == pytest.approx(1.0)
@@ -26,3 +28,8 @@ def test_twice_as_fast_is_a_ratio_of_two_and_uniform_against_itself_one():
 def test_never_reached_counts_as_twice_the_episodes():
     rows = [row("uniform", 0, 0.2, 0.5, 0.5), row("significance", 0, 0.2, 0.5, 0.9)]
     assert episode_ratio(rows, "significance").ratio == pytest.approx(2.0)
+
+
+def test_a_few_pairs_have_no_interval():
+    rows = [row("uniform", 0, 0.2, 0.9), row("significance", 0, 0.2, 0.9)]
+    assert math.isnan(episode_ratio(rows, "significance").lower)
