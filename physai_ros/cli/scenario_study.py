@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from physai_ros.evaluation.learning_curves import PairedRatio
+    from physai_ros.evaluation.learning_curves import Crossing, PairedRatio
     from physai_ros.evaluation.rollout import Rollout
     from physai_ros.experience.episode import Episode
     from physai_ros.training.dataset import TransitionBuilder
@@ -125,8 +125,9 @@ def _learn(
 def episode_ratio(rows: Sequence[Row], arm: str, level: float = 0.9) -> PairedRatio:
     """How many times the episodes of an arm uniform scenarios take to `level`, paired by task and seed.
 
-    Curves begin at the first checkpoint; one that never reaches the level counts as twice its episodes. With fewer than
-    `LEAST_PAIRS` pairs there is no interval: its bounds are NaN.
+    Curves begin at the first checkpoint. What never reaches the level is counted against the arm: uniform scenarios as
+    if they reached it at their last checkpoint, the arm as if it took twice as many; neither reaching it is a ratio of
+    one. With fewer than `LEAST_PAIRS` pairs there is no interval: its bounds are NaN.
     """
     from physai_ros.evaluation.learning_curves import paired_ratio
 
@@ -135,19 +136,20 @@ def episode_ratio(rows: Sequence[Row], arm: str, level: float = 0.9) -> PairedRa
     for row in rows:
         control = controls.get((row["task"], row["seed"]))
         if row["arm"] == arm and control is not None:
-            ratios.setdefault(row["task"], []).append(_episodes_to(control, level) / _episodes_to(row, level))
+            ours, theirs = _crossing(row, level), _crossing(control, level)
+            late = 2.0 if theirs.reached and not ours.reached else 1.0
+            ratios.setdefault(row["task"], []).append(theirs.cost / (late * ours.cost))
     ratio = paired_ratio(ratios)
     if min(map(len, ratios.values())) < LEAST_PAIRS:
         ratio = ratio._replace(lower=math.nan, upper=math.nan)
     return ratio
 
 
-def _episodes_to(row: Row, level: float) -> float:
+def _crossing(row: Row, level: float) -> Crossing:
     from physai_ros.evaluation.learning_curves import crossing
 
     curve = row["curve"][1:]
-    found = crossing([point["episodes"] for point in curve], [point["success"] for point in curve], level)
-    return found.cost if found.reached else 2.0 * found.cost
+    return crossing([point["episodes"] for point in curve], [point["success"] for point in curve], level)
 
 
 def figures(rows: Sequence[Row], arm: str = "significance") -> dict[str, float]:

@@ -25,9 +25,13 @@ def test_twice_as_fast_is_a_ratio_of_two_and_uniform_against_itself_one():
     assert figures(rows)["scenario_episode_ratio_lower"] == pytest.approx(2.0)
 
 
-def test_never_reached_counts_as_twice_the_episodes():
-    rows = [row("uniform", 0, 0.2, 0.5, 0.5), row("significance", 0, 0.2, 0.5, 0.9)]
-    assert episode_ratio(rows, "significance").ratio == pytest.approx(2.0)
+@pytest.mark.parametrize(
+    ("uniform", "arm", "ratio"),
+    [((0.5, 0.5), (0.9, 0.9), 2.0), ((0.9, 0.9), (0.5, 0.5), 0.25), ((0.5, 0.5), (0.6, 0.6), 1.0)],
+)
+def test_what_is_never_reached_is_counted_against_the_arm(uniform, arm, ratio):
+    rows = [row("uniform", 0, 0.2, *uniform), row("significance", 0, 0.2, *arm)]
+    assert episode_ratio(rows, "significance").ratio == pytest.approx(ratio)
 
 
 def test_a_few_pairs_have_no_interval():
