@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from physai_ros.cli.bench_replay import replay
 from physai_ros.cli.bench_training import training
 
 bench = typer.Typer(no_args_is_help=True, help="Side-by-side figures, as a table and as JSON.")
@@ -19,6 +20,7 @@ def benches() -> None:
 
 
 bench.command()(training)
+bench.command()(replay)
 
 
 @bench.command()
