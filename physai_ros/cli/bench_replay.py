@@ -1,4 +1,8 @@
-"""`physai bench replay`: our prioritised replay beside torchrl's, insert and sample rates in one run."""
+"""`physai bench replay`: our prioritised replay beside torchrl's, insert and sample rates in one run.
+
+Wheels of torchrl are built for one version of torch each: none from 0.11.1 to 0.14.1 loads its sum tree (C++) beside
+torch 2.13.0. Where it does not load, a sum tree in numpy with fixed arrays takes its place, and the rows say so.
+"""
 
 from __future__ import annotations
 
@@ -86,6 +90,58 @@ class TorchrlReplay(Replay):
         self._buffer.update_priority(batch["index"], self._from_numpy(errors))
 
 
+class SumTreeReplay(Replay):
+    """The same algorithm in numpy: a binary tree of sums over arrays of a fixed size, all of a batch at once."""
+
+    name = "sum tree in numpy"
+
+    def __init__(self, size: int, seed: int) -> None:
+        self._observations = np.empty((size, _OBSERVATION), dtype=np.float32)
+        self._actions = np.empty((size, _ACTION), dtype=np.float32)
+        self._leaves = 1 << (size - 1).bit_length()
+        self._sums = np.zeros(2 * self._leaves)
+        self._generator = np.random.default_rng(seed)
+        self._count, self._highest = 0, 1.0
+
+    def insert(self, observations: np.ndarray, actions: np.ndarray) -> None:
+        """Take in one episode, with the highest priority so far."""
+        rows = np.arange(self._count, self._count + len(observations))
+        self._observations[rows], self._actions[rows] = observations, actions
+        self._set(rows, np.full(len(rows), self._highest))
+        self._count += len(rows)
+
+    def turn(self, errors: np.ndarray) -> None:
+        """Draw a batch, and give it new priorities."""
+        rest = self._generator.random(len(errors)) * self._sums[1]
+        node = np.ones(len(errors), dtype=np.int64)
+        while node[0] < self._leaves:
+            left = self._sums[2 * node]
+            right = rest >= left
+            rest -= left * right
+            node = 2 * node + right
+        rows = np.minimum(node - self._leaves, self._count - 1)
+        self._observations[rows], self._actions[rows]  # the batch, copied out
+        priorities = errors.astype(float) ** _ALPHA
+        self._set(rows, priorities)
+        self._highest = max(self._highest, float(priorities.max()))
+
+    def _set(self, rows: np.ndarray, priorities: np.ndarray) -> None:
+        node = rows + self._leaves
+        self._sums[node] = priorities
+        while node[0] > 1:
+            node = np.unique(node // 2)
+            self._sums[node] = self._sums[2 * node] + self._sums[2 * node + 1]
+
+
+def peer_of(size: int, seed: int) -> Replay:
+    """torchrl's buffer where its sum tree loads, and one in numpy where it does not."""
+    try:
+        from torchrl._torchrl import SumSegmentTreeFp32  # noqa: F401 this is what a wheel for another torch lacks
+    except ImportError:
+        return SumTreeReplay(size, seed)
+    return TorchrlReplay(size, seed)
+
+
 def rates(replay: Replay, size: int, turns: int, seed: int) -> dict[str, Any]:
     """Rows inserted and batches turned over a second, for a replay that is filled with `size` rows by the episode."""
     generator = np.random.default_rng(seed)
@@ -115,13 +171,11 @@ def replay(
     seed: Annotated[int, typer.Option(min=0, help="Of rows, priorities and draws.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
-    """Insert and sample rates of the prioritised replay, beside torchrl's where it is installed.
+    """Insert and sample rates of the prioritised replay, beside torchrl's, or a sum tree in numpy.
 
     Rows come by episodes of 100; a batch is 256 rows, drawn, copied out, and given new priorities. The figures are
-    those of the largest size. torchrl is optional: requirements/replay_peer.txt.
+    those of the largest size. torchrl is optional; its wheel has to fit the torch that is installed.
     """
-    import importlib.util
-
     from rich.console import Console
     from rich.table import Table
 
@@ -130,12 +184,10 @@ def replay(
     held = [int(size) for size in sizes.split(",")]
     if not held or min(held) < _EPISODE:
         raise ValueError(f"sizes are {sizes}: give whole numbers of at least {_EPISODE}, one episode")
-    peer = importlib.util.find_spec("torchrl") is not None
     rows = []
     for size in held:
         rows.append(rates(OwnReplay(seed), size, turns, seed))
-        if peer:
-            rows.append(rates(TorchrlReplay(size, seed), size, turns, seed))
+        rows.append(rates(peer_of(size, seed), size, turns, seed))
     console, table = Console(), Table(title="prioritised replay, one thread of Python", title_justify="left")
     for name in ("samples held", "replay", "inserted a second", "batches a second"):
         table.add_column(name, justify="left" if name == "replay" else "right")
@@ -143,17 +195,18 @@ def replay(
         values = (row["insert_per_second"], row["sample_batches_per_second"])
         table.add_row(f"{row['size']:,}", row["replay"], *(f"{value:,.0f}" for value in values))
     console.print(table)
-    if not peer:
-        console.print("[dim]torchrl is not installed: pip install -r requirements/replay_peer.txt[/dim]")
+    if rows[-1]["replay"] != TorchrlReplay.name:
+        console.print("[dim]torchrl or its sum tree cannot be loaded here: one in numpy stands in its place.[/dim]")
     if json_file is not None:
         write_json(json_file, "bench replay", seed, _figures(rows, max(held)), rows=rows)
 
 
 def _figures(rows: list[dict[str, Any]], size: int) -> dict[str, float]:
-    """The rates at one size, NaN for a peer that was not there."""
+    """The rates at one size."""
     figures = {}
-    for name, suffix in ((OwnReplay.name, ""), (TorchrlReplay.name, "_peer")):
-        found = next((row for row in rows if row["size"] == size and row["replay"] == name), {})
-        for figure in ("insert_per_second", "sample_batches_per_second"):
-            figures[figure + suffix] = found.get(figure, float("nan"))
+    for row in rows:
+        suffix = "" if row["replay"] == OwnReplay.name else "_peer"
+        if row["size"] == size:
+            for figure in ("insert_per_second", "sample_batches_per_second"):
+                figures[figure + suffix] = row[figure]
     return figures

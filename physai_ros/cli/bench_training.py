@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _RATES, _BATCHES = (1e-3, 3e-3), (64, 256)  # of the tuning, the same for every sampler
 _TUNING_SEEDS = (1001, 1002)
-_NEAR = 0.9  # of uniform's final success: what has to be reached
 
 
 def training(
@@ -30,6 +29,7 @@ def training(
     wrong_labels: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of labels made wrong.")] = 0.0,
     metaworld_python: Annotated[Path | None, typer.Option(help="Interpreter that has MetaWorld.")] = None,
     ablation: Annotated[bool, typer.Option("--ablation", help="Each signal alone, and all but each.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the README's table as well.")] = False,
     results: Annotated[Path | None, typer.Option(help="Rows are kept here; run again, it goes on.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
@@ -42,6 +42,7 @@ def training(
 
     from physai_ros.cli.results import write_json
     from physai_ros.cli.sampler_study import RowFile, StudyPlan, kind_of
+    from physai_ros.cli.training_claims import BEGIN, END, ratio_to_uniform, table_of
     from physai_ros.cli.training_problems import ARM_TASKS, METAWORLD_TASKS
 
     every = [*(ARM_TASKS if full else ARM_TASKS[:1]), *(METAWORLD_TASKS if metaworld_python is not None else ())]
@@ -67,10 +68,12 @@ def training(
         finally:
             problem.close()
     kinds = list(dict.fromkeys(kind_of(row) for row in rows))
-    ratios = {kind: _ratio(rows, kind) for kind in kinds if kind != "uniform"}
+    ratios = {kind: ratio_to_uniform(rows, kind) for kind in kinds if kind != "uniform"}
     console.print(_table(rows, kinds, ratios))
     if not full:
         console.print("[dim]A smoke run: not tuned, too few seeds and rollouts to say anything of the samplers.[/dim]")
+    if markdown:
+        typer.echo(f"{BEGIN}\n{table_of(rows)}\n{END}")
     if json_file is not None:
         write_json(json_file, "bench training", seed, _figures(rows, ratios.get("ast")), rows=rows)
 
@@ -148,30 +151,15 @@ def _arms(
     import dataclasses
 
     from physai_ros.cli.sampler_study import Arm, best_arm, final_of, run_seed
+    from physai_ros.cli.training_claims import NEAR
 
     if not tuned:
         return [Arm(kind) for kind in kinds]
     choice = [Arm(kind, rate, batch) for kind in kinds for rate in _RATES for batch in _BATCHES]
     plan = dataclasses.replace(plan, rollouts=min(plan.rollouts, 40), wrong_labels=0.0)
     rows = [row for number in _TUNING_SEEDS for row in run_seed(problem, choice, plan, number, file, step)]
-    level = _NEAR * max(final_of(row) for row in rows if row["sampler"] == "uniform")
+    level = NEAR * max(final_of(row) for row in rows if row["sampler"] == "uniform")
     return [best_arm([row for row in rows if row["sampler"] == kind], level) for kind in kinds]
-
-
-def _ratio(rows: Sequence[Row], kind: str) -> PairedRatio:
-    """How many times the CPU time of a sampler uniform sampling takes to the same level."""
-    from physai_ros.cli.sampler_study import cost_of, final_of, kind_of
-    from physai_ros.evaluation.learning_curves import paired_ratio
-
-    controls = {(row["task"], row["seed"]): row for row in rows if row["sampler"] == "uniform"}
-    ratios: dict[str, list[float]] = {}
-    for row in rows:
-        if kind_of(row) != kind:
-            continue
-        control = controls[row["task"], row["seed"]]
-        level = _NEAR * final_of(control)
-        ratios.setdefault(row["task"], []).append(cost_of(control, level) / cost_of(row, level))
-    return paired_ratio(ratios)
 
 
 def _figures(rows: Sequence[Row], ratio: PairedRatio | None) -> dict[str, float]:
@@ -196,6 +184,7 @@ def _table(rows: Sequence[Row], kinds: Sequence[str], ratios: dict[str, PairedRa
     from rich.table import Table
 
     from physai_ros.cli.sampler_study import final_of, kind_of
+    from physai_ros.cli.training_claims import ratio_to_uniform, said
 
     table = Table(title="CPU time to 90 % of uniform's success", title_justify="left")
     for name in (
@@ -212,7 +201,9 @@ def _table(rows: Sequence[Row], kinds: Sequence[str], ratios: dict[str, PairedRa
             mine = [row for row in rows if row["task"] == task and kind_of(row) == kind]
             if not mine:
                 continue
-            ratio = "1" if kind == "uniform" else _said(_ratio([row for row in rows if row["task"] == task], kind))
+            ratio = (
+                "1" if kind == "uniform" else said(ratio_to_uniform([row for row in rows if row["task"] == task], kind))
+            )
             table.add_row(
                 task,
                 kind,
@@ -222,9 +213,5 @@ def _table(rows: Sequence[Row], kinds: Sequence[str], ratios: dict[str, PairedRa
                 ratio,
             )
     for kind, ratio in ratios.items():
-        table.add_row("all", kind, "", "", "", _said(ratio))
+        table.add_row("all", kind, "", "", "", said(ratio))
     return table
-
-
-def _said(ratio: PairedRatio) -> str:
-    return f"{ratio.ratio:.2f} ({ratio.lower:.2f} to {ratio.upper:.2f})"
