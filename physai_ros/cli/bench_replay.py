@@ -134,7 +134,7 @@ class SumTreeReplay(Replay):
 
 
 def peer_of(size: int, seed: int) -> Replay:
-    """torchrl's buffer where its sum tree loads, and one in numpy where it does not."""
+    """A buffer of torchrl where its sum tree loads, and one in numpy where it does not."""
     try:
         from torchrl._torchrl import SumSegmentTreeFp32  # noqa: F401 this is what a wheel for another torch lacks
     except ImportError:
