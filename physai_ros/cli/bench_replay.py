@@ -1,7 +1,7 @@
 """`physai bench replay`: our prioritised replay beside torchrl's, insert and sample rates in one run.
 
-Wheels of torchrl are built for one version of torch each: none from 0.11.1 to 0.14.1 loads its sum tree (C++) beside
-torch 2.13.0. Where it does not load, a sum tree in numpy with fixed arrays takes its place, and the rows say so.
+A wheel of torchrl fits few versions of torch: those of 0.11.1, 0.12.0, 0.13.1, 0.13.3, 0.14.0 and 0.14.1 do not load
+their sum tree (C++) beside torch 2.13.0+cpu. Where it does not load, a sum tree in numpy with fixed arrays takes its place, and the rows say so.
 """
 
 from __future__ import annotations
