@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _RATES, _BATCHES = (1e-3, 3e-3), (64, 256)  # of the tuning, the same for every sampler
 _TUNING_SEEDS = (1001, 1002)
-_NEAR = 0.9  # of uniform's final success: what has to be reached
 
 
 def training(
@@ -29,6 +28,8 @@ def training(
     rollouts: Annotated[int, typer.Option(min=0, help="At each checkpoint; 0: 20, or 100 with --full.")] = 0,
     wrong_labels: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of labels made wrong.")] = 0.0,
     metaworld_python: Annotated[Path | None, typer.Option(help="Interpreter that has MetaWorld.")] = None,
+    ablation: Annotated[bool, typer.Option("--ablation", help="Each signal alone, and all but each.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the README's table as well.")] = False,
     results: Annotated[Path | None, typer.Option(help="Rows are kept here; run again, it goes on.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
@@ -40,7 +41,8 @@ def training(
     from rich.console import Console
 
     from physai_ros.cli.results import write_json
-    from physai_ros.cli.sampler_study import RowFile, StudyPlan
+    from physai_ros.cli.sampler_study import RowFile, StudyPlan, kind_of
+    from physai_ros.cli.training_claims import BEGIN, END, ratio_to_uniform, table_of
     from physai_ros.cli.training_problems import ARM_TASKS, METAWORLD_TASKS
 
     every = [*(ARM_TASKS if full else ARM_TASKS[:1]), *(METAWORLD_TASKS if metaworld_python is not None else ())]
@@ -58,19 +60,43 @@ def training(
         wrong_labels=wrong_labels,
     )
     numbers = range(seed, seed + (seeds or (10 if full else 2)))
-    file, console, rows = RowFile(results), Console(), []
+    file, console, rows = RowFile(results, _made_by()), Console(), []
     for name in names:
         problem = _problem(name, metaworld_python)
         try:
-            rows += _study(problem, kinds, plan, numbers, file, console, tuned=full)
+            rows += _study(problem, kinds, plan, numbers, file, console, tuned=full, ablation=ablation)
         finally:
             problem.close()
-    ratios = {kind: _ratio(rows, kind) for kind in kinds if kind != "uniform"}
+    kinds = list(dict.fromkeys(kind_of(row) for row in rows))
+    ratios = {kind: ratio_to_uniform(rows, kind) for kind in kinds if kind != "uniform"}
     console.print(_table(rows, kinds, ratios))
     if not full:
         console.print("[dim]A smoke run: not tuned, too few seeds and rollouts to say anything of the samplers.[/dim]")
+    if markdown:
+        typer.echo(f"{BEGIN}\n{table_of(rows)}\n{END}")
     if json_file is not None:
         write_json(json_file, "bench training", seed, _figures(rows, ratios.get("ast")), rows=rows)
+
+
+def _made_by() -> dict[str, object]:
+    """What rows say of their origin: the command, version and commit of this package, and the libraries."""
+    import subprocess
+    import sys
+
+    from physai_ros import __version__
+    from physai_ros.cli.results import machine
+
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=Path(__file__).parent
+    )
+    # Where an interpreter or a result lies says nothing to others.
+    own = [argument if "/" not in argument or argument.startswith("benchmarks/") else "PATH" for argument in sys.argv]
+    return {
+        "command": " ".join(["physai", *own[1:]]),
+        "version": __version__,
+        "commit": found.stdout.strip() or None,
+        "machine": machine(),
+    }
 
 
 def _problem(name: str, python: Path | None) -> Problem:
@@ -92,16 +118,27 @@ def _study(
     console: object,
     *,
     tuned: bool,
+    ablation: bool,
 ) -> list[Row]:
     """Rows of one problem, each sampler with its best arm of the tuning."""
+    import dataclasses
+
     from rich.progress import Progress
 
-    from physai_ros.cli.sampler_study import run_seed
+    from physai_ros.cli.sampler_study import SIGNALS, run_seed
 
     with Progress(transient=True, console=console) as progress:
         bar = progress.add_task(problem.name, total=len(kinds) * (len(seeds) + (8 if tuned else 0)))
         step = lambda _row: progress.advance(bar)  # noqa: E731
         arms = _arms(problem, kinds, plan, file, step, tuned=tuned)
+        if ablation:
+            # Every variant with what was tuned for the whole: the question is what a signal adds to it.
+            whole = next(arm for arm in arms if arm.sampler == "ast")
+            arms += [
+                dataclasses.replace(whole, signals=f"{choice} {name}")
+                for choice in ("only", "without")
+                for name in SIGNALS
+            ]
         rows = []
         for number in seeds:
             rows += run_seed(problem, arms, plan, number, file, step)
@@ -115,37 +152,24 @@ def _arms(
     import dataclasses
 
     from physai_ros.cli.sampler_study import Arm, best_arm, final_of, run_seed
+    from physai_ros.cli.training_claims import NEAR
 
     if not tuned:
         return [Arm(kind) for kind in kinds]
     choice = [Arm(kind, rate, batch) for kind in kinds for rate in _RATES for batch in _BATCHES]
     plan = dataclasses.replace(plan, rollouts=min(plan.rollouts, 40), wrong_labels=0.0)
     rows = [row for number in _TUNING_SEEDS for row in run_seed(problem, choice, plan, number, file, step)]
-    level = _NEAR * max(final_of(row) for row in rows if row["sampler"] == "uniform")
+    level = NEAR * max(final_of(row) for row in rows if row["sampler"] == "uniform")
     return [best_arm([row for row in rows if row["sampler"] == kind], level) for kind in kinds]
-
-
-def _ratio(rows: Sequence[Row], kind: str) -> PairedRatio:
-    """How many times the CPU time of a sampler uniform sampling takes to the same level."""
-    from physai_ros.cli.sampler_study import cost_of, final_of
-    from physai_ros.evaluation.learning_curves import paired_ratio
-
-    controls = {(row["task"], row["seed"]): row for row in rows if row["sampler"] == "uniform"}
-    ratios: dict[str, list[float]] = {}
-    for row in rows:
-        if row["sampler"] != kind:
-            continue
-        control = controls[row["task"], row["seed"]]
-        level = _NEAR * final_of(control)
-        ratios.setdefault(row["task"], []).append(cost_of(control, level) / cost_of(row, level))
-    return paired_ratio(ratios)
 
 
 def _figures(rows: Sequence[Row], ratio: PairedRatio | None) -> dict[str, float]:
     import numpy as np
 
     nothing = float("nan")
-    sparse = [row for row in rows if row["sampler"] == "ast"]
+    from physai_ros.cli.sampler_study import kind_of
+
+    sparse = [row for row in rows if kind_of(row) == "ast"]
     return {
         "ast_vs_uniform_cpu": ratio.ratio if ratio else nothing,
         "ast_vs_uniform_cpu_lower": ratio.lower if ratio else nothing,
@@ -160,7 +184,8 @@ def _table(rows: Sequence[Row], kinds: Sequence[str], ratios: dict[str, PairedRa
     import numpy as np
     from rich.table import Table
 
-    from physai_ros.cli.sampler_study import final_of
+    from physai_ros.cli.sampler_study import final_of, kind_of
+    from physai_ros.cli.training_claims import ratio_to_uniform, said
 
     table = Table(title="CPU time to 90 % of uniform's success", title_justify="left")
     for name in (
@@ -174,8 +199,12 @@ def _table(rows: Sequence[Row], kinds: Sequence[str], ratios: dict[str, PairedRa
         table.add_column(name, justify="left" if name in ("task", "sampler") else "right")
     for task in dict.fromkeys(row["task"] for row in rows):
         for kind in kinds:
-            mine = [row for row in rows if row["task"] == task and row["sampler"] == kind]
-            ratio = "1" if kind == "uniform" else _said(_ratio([row for row in rows if row["task"] == task], kind))
+            mine = [row for row in rows if row["task"] == task and kind_of(row) == kind]
+            if not mine:
+                continue
+            ratio = (
+                "1" if kind == "uniform" else said(ratio_to_uniform([row for row in rows if row["task"] == task], kind))
+            )
             table.add_row(
                 task,
                 kind,
@@ -185,9 +214,5 @@ def _table(rows: Sequence[Row], kinds: Sequence[str], ratios: dict[str, PairedRa
                 ratio,
             )
     for kind, ratio in ratios.items():
-        table.add_row("all", kind, "", "", "", _said(ratio))
+        table.add_row("all", kind, "", "", "", said(ratio))
     return table
-
-
-def _said(ratio: PairedRatio) -> str:
-    return f"{ratio.ratio:.2f} ({ratio.lower:.2f} to {ratio.upper:.2f})"

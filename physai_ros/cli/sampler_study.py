@@ -15,6 +15,7 @@ from physai_ros.cli.training_problems import Problem
 from physai_ros.evaluation.learning_curves import crossing, final_success
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.dataset import Transitions
+from physai_ros.training.significance import SignificanceConfig
 from physai_ros.training.trainer import SparseTrainer
 
 PUBLISHED = "published"
@@ -25,11 +26,31 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Arm:
-    """A sampler with what was tuned for it."""
+    """A sampler with what was tuned for it; `signals` says which of significance it has, as `significance_of` reads."""
 
     sampler: str
     learning_rate: float = 2e-3
     batch_size: int = 256
+    signals: str = ""
+
+
+SIGNALS = ("learning", "difficulty", "novelty", "uncertainty", "physical")
+
+
+def significance_of(signals: str) -> SignificanceConfig:
+    """The default weights; of "only x" those of that signal alone, of "without x" those of the four others.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if not signals:
+        return SignificanceConfig()
+    choice, _, name = signals.partition(" ")
+    if choice not in ("only", "without") or name not in SIGNALS:
+        raise ValueError(f"signals are '{signals}': give 'only' or 'without' and one of {', '.join(SIGNALS)}")
+    weights = asdict(SignificanceConfig())
+    kept = {f"w_{name}"} if choice == "only" else set(weights) - {f"w_{name}"}
+    return SignificanceConfig(**{weight: value * (weight in kept) for weight, value in weights.items()})
 
 
 @dataclass(frozen=True)
@@ -52,8 +73,10 @@ class StudyPlan:
 class RowFile:
     """Rows of finished runs, one JSON object a line; a study that is run again goes on from them."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, made_by: Row | None = None) -> None:
+        """Take the file, and what every new row says of its origin: version, commit, libraries."""
         self._path = path
+        self.made_by = made_by or {}
         self.rows: list[Row] = []
         if path is not None and path.exists():
             self.rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
@@ -93,13 +116,17 @@ def run_seed(
                 curves[arm].append(_checkpoint(trainer, outcomes))
         for arm, key in missing.items():
             counters = trainers[arm].counters
-            row = key | {
-                "samples": len(trainers[arm].demonstrations),
-                "curve": curves[arm],
-                "activation_rate": counters.activation_rate,
-                "selection_share": counters.selection_seconds / counters.cpu_seconds,
-                "control": trainers[arm].control.reason if trainers[arm].config.compares else "",
-            }
+            row = (
+                key
+                | file.made_by
+                | {
+                    "samples": len(trainers[arm].demonstrations),
+                    "curve": curves[arm],
+                    "activation_rate": counters.activation_rate,
+                    "selection_share": counters.selection_seconds / counters.cpu_seconds,
+                    "control": trainers[arm].control.reason if trainers[arm].config.compares else "",
+                }
+            )
             file.add(row)
             on_row(row)
     return [row for key in keys.values() if (row := file.find(**key)) is not None]
@@ -109,7 +136,7 @@ def best_arm(rows: Sequence[Row], level: float) -> Arm:
     """The arm that reaches `level` for the least CPU time, by the geometric mean over its rows."""
     costs: dict[Arm, list[float]] = {}
     for row in rows:
-        arm = Arm(row["sampler"], row["learning_rate"], row["batch_size"])
+        arm = Arm(row["sampler"], row["learning_rate"], row["batch_size"], row["signals"])
         costs.setdefault(arm, []).append(np.log(cost_of(row, level)))
     return min(costs, key=lambda arm: (float(np.mean(costs[arm])), arm.batch_size, arm.learning_rate))
 
@@ -120,6 +147,11 @@ def cost_of(row: Row, level: float) -> float:
         [point["cpu_seconds"] for point in row["curve"]], [point["success"] for point in row["curve"]], level
     )
     return found.cost if found.reached else 2.0 * found.cost
+
+
+def kind_of(row: Row) -> str:
+    """The sampler of a row, with its signals where those are not all."""
+    return f"{row['sampler']} {row['signals']}".strip()
 
 
 def final_of(row: Row) -> float:
@@ -138,7 +170,13 @@ def _plan_key(plan: StudyPlan) -> Row:
 
 def _trainer(arm: Arm, demonstrations: list[Transitions], seed: int) -> SparseTrainer:
     sampler = "uniform" if arm.sampler == PUBLISHED else arm.sampler
-    config = TrainerConfig(sampler=sampler, batch_size=arm.batch_size, seed=seed, outcome_batch=0)
+    config = TrainerConfig(
+        sampler=sampler,
+        batch_size=arm.batch_size,
+        seed=seed,
+        outcome_batch=0,
+        significance=significance_of(arm.signals),
+    )
     first = demonstrations[0]
     kind: type[SparseTrainer] = SparseTrainer
     if arm.sampler == PUBLISHED:

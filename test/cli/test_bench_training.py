@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from physai_ros.cli.main import app
-from physai_ros.cli.sampler_study import Arm, RowFile, StudyPlan, best_arm, cost_of, run_seed
+from physai_ros.cli.sampler_study import Arm, RowFile, StudyPlan, best_arm, cost_of, run_seed, significance_of
 from physai_ros.cli.training_problems import MetaworldProblem, Problem
 from physai_ros.policy.network import RobotPolicyNetwork
 from physai_ros.training.dataset import Transitions
@@ -39,7 +39,7 @@ class _Line(Problem):
         return ((actions - observations[:, :2]).abs().amax(dim=1) < 0.2).tolist()
 
 
-PLAN = StudyPlan(checkpoints=(0.05, 0.2, 0.6), demonstrations=6, rollouts=40)
+PLAN = StudyPlan(checkpoints=(0.01, 0.2, 0.6), demonstrations=6, rollouts=40)
 ARMS = [Arm(name, 3e-3, 64) for name in ("uniform", "ast")]
 
 
@@ -65,7 +65,7 @@ def test_a_study_that_is_run_again_goes_on_from_its_rows(tmp_path):
 
 def row(sampler: str, rate: float, success: tuple[float, ...]) -> dict[str, object]:
     curve = [{"cpu_seconds": cost, "success": value} for cost, value in zip((1.0, 2.0, 4.0), success, strict=True)]
-    return {"sampler": sampler, "learning_rate": rate, "batch_size": 64, "curve": curve}
+    return {"sampler": sampler, "learning_rate": rate, "batch_size": 64, "signals": "", "curve": curve}
 
 
 def test_the_best_arm_is_the_one_that_is_there_first():
@@ -98,3 +98,17 @@ def test_the_smoke_form_writes_the_figures(tmp_path):
 def test_without_the_control_there_is_no_comparison():
     result = CliRunner().invoke(app, ["bench", "training", "--samplers", "ast"])
     assert result.exit_code != 0
+
+
+def test_the_ablation_takes_one_signal_or_all_but_one():
+    only, without = significance_of("only novelty"), significance_of("without novelty")
+    assert only.w_novelty > 0 == only.w_learning == only.w_difficulty == only.w_uncertainty == only.w_physical
+    assert without.w_novelty == 0 < min(without.w_learning, without.w_difficulty, without.w_physical)
+    with pytest.raises(ValueError, match="uncertainty"):
+        significance_of("only luck")
+
+
+def test_a_row_says_what_made_it(tmp_path):
+    file = RowFile(tmp_path / "rows.jsonl", {"commit": "abc"})
+    run_seed(_Line(), ARMS[:1], PLAN, 0, file, lambda row: None)
+    assert RowFile(tmp_path / "rows.jsonl").rows[0]["commit"] == "abc"

@@ -1,0 +1,66 @@
+"""What the committed rows of the training bench say, as the README's table: made from them, and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from physai_ros.cli.sampler_study import Row, cost_of, final_of, kind_of
+from physai_ros.evaluation.learning_curves import PairedRatio, paired_ratio
+
+NEAR = 0.9
+"""Share of uniform's final success that has to be reached."""
+
+BEGIN, END = "<!-- bench training: begin -->", "<!-- bench training: end -->"
+"""Between these the README has the table."""
+
+
+def ratio_to_uniform(rows: Sequence[Row], kind: str) -> PairedRatio:
+    """How many times the CPU time of a kind of sampler uniform sampling takes to the same level, paired by seed.
+
+    Raises:
+        ValueError: no row of the kind has a control.
+    """
+    controls = {(row["task"], row["seed"]): row for row in rows if row["sampler"] == "uniform"}
+    ratios: dict[str, list[float]] = {}
+    for row in rows:
+        control = controls.get((row["task"], row["seed"]))
+        if kind_of(row) != kind or control is None:
+            continue
+        level = NEAR * final_of(control)
+        ratios.setdefault(row["task"], []).append(cost_of(control, level) / cost_of(row, level))
+    return paired_ratio(ratios)
+
+
+def table_of(rows: Sequence[Row]) -> str:
+    """The table as Markdown, one line a task and kind of sampler.
+
+    Give it one plan's rows without those of the tuning.
+    """
+    lines = [
+        "| task | sampler | pairs | rollouts | success at the end | choosing | uniform's CPU time over this (95 %) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for task in dict.fromkeys(row["task"] for row in rows):
+        of_task = [row for row in rows if row["task"] == task]
+        for kind in dict.fromkeys(kind_of(row) for row in of_task):
+            mine = [row for row in of_task if kind_of(row) == kind]
+            ratio = "1" if kind == "uniform" else said(ratio_to_uniform(of_task, kind))
+            success = np.mean([final_of(row) for row in mine])
+            choosing = np.mean([row["selection_share"] for row in mine])
+            lines.append(
+                f"| {task} | {kind} | {len(mine)} | {mine[0]['rollouts']} | {success:.0%} | {choosing:.1%} | {ratio} |"
+            )
+    return "\n".join(lines)
+
+
+def claimed(readme: str) -> str | None:
+    """The table between the two markers of a README; None where there are none."""
+    _, found, rest = readme.partition(BEGIN)
+    return rest.partition(END)[0].strip() if found else None
+
+
+def said(ratio: PairedRatio) -> str:
+    """A ratio with its interval, in words."""
+    return f"{ratio.ratio:.2f} ({ratio.lower:.2f} to {ratio.upper:.2f})"

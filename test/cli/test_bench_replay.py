@@ -1,0 +1,28 @@
+"""The replay bench: figures are those of the largest size, and the peer draws by priority as ours does."""
+
+from __future__ import annotations
+
+import json
+
+from typer.testing import CliRunner
+
+from physai_ros.cli.main import app
+
+NAMES = ("insert_per_second", "sample_batches_per_second")
+
+
+def test_rates_are_measured_at_every_size(tmp_path):
+    arguments = ["bench", "replay", "--sizes", "400,2000", "--turns", "5", "--json", str(tmp_path / "figures.json")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    written = json.loads((tmp_path / "figures.json").read_text())
+    own = [row for row in written["rows"] if row["replay"] == "physai_ros"]
+    assert [row["size"] for row in own] == [400, 2000]
+    for name in NAMES:
+        assert written["figures"][name] == own[-1][name] > 0
+        assert written["figures"][f"{name}_peer"] > 0
+    assert {row["replay"] for row in written["rows"]} - {"physai_ros"} <= {"torchrl", "sum tree in numpy"}
+
+
+def test_a_replay_smaller_than_an_episode_is_refused():
+    assert CliRunner().invoke(app, ["bench", "replay", "--sizes", "10"]).exit_code != 0

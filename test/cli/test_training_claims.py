@@ -1,0 +1,63 @@
+"""The README says of the samplers what the committed rows say, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from physai_ros.cli.sampler_study import RowFile
+from physai_ros.cli.training_claims import BEGIN, END, claimed, ratio_to_uniform, table_of
+
+ROOT = Path(__file__).parents[2]
+TUNING_SEEDS = 1000  # seeds of the tuning lie above
+
+
+def row(sampler: str, seed: int, costs: tuple[float, ...], success: tuple[float, ...]) -> dict[str, object]:
+    curve = [{"cpu_seconds": cost, "success": value} for cost, value in zip(costs, success, strict=True)]
+    return {
+        "task": "reach",
+        "sampler": sampler,
+        "signals": "",
+        "seed": seed,
+        "rollouts": 20,
+        "curve": curve,
+        "selection_share": 0.03,
+    }
+
+
+ROWS = [
+    entry
+    for seed in range(3)
+    for entry in (
+        row("uniform", seed, (1.0, 2.0, 4.0), (0.2, 0.9, 1.0)),
+        row("ast", seed, (0.5, 1.0, 2.0), (0.2, 0.9, 1.0)),
+    )
+]
+
+
+def test_a_curve_that_is_twice_as_fast_has_a_ratio_of_two():
+    ratio = ratio_to_uniform(ROWS, "ast")
+    assert ratio.ratio == pytest.approx(2.0)
+    assert ratio.lower == pytest.approx(2.0)
+
+
+def test_a_run_without_its_control_is_not_compared():
+    alone = [*ROWS, row("ast", 99, (0.1, 0.2, 0.4), (0.2, 0.9, 1.0))]
+    assert ratio_to_uniform(alone, "ast") == ratio_to_uniform(ROWS, "ast")
+
+
+def test_the_table_stands_between_the_markers():
+    readme = f"# Title\n\n{BEGIN}\n{table_of(ROWS)}\n{END}\n\nMore."
+    assert claimed(readme) == table_of(ROWS)
+    assert "2.00 (2.00 to 2.00)" in table_of(ROWS)
+    assert claimed("# Title\n\nMore.") is None
+
+
+def test_what_the_readme_claims_is_what_was_committed():
+    table = claimed((ROOT / "README.md").read_text())
+    if table is None:
+        assert "faster than uniform" not in (ROOT / "README.md").read_text()
+        return
+    rows = [row for row in RowFile(ROOT / "benchmarks/training/rows.jsonl").rows if row["seed"] < TUNING_SEEDS]
+    assert table == table_of(rows)

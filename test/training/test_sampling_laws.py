@@ -1,0 +1,93 @@
+"""Laws of Adaptive Sparse Training that hold whatever the losses are."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from physai_ros.training.config import TrainerConfig
+from physai_ros.training.dataset import Transitions
+from physai_ros.training.gate import GateConfig
+from physai_ros.training.replay import SampleLedger
+from physai_ros.training.samplers import AdaptiveSparseSampler
+from physai_ros.training.significance import SignificanceConfig
+from physai_ros.training.trainer import SparseTrainer
+
+GATES = st.builds(
+    GateConfig,
+    target_activation_rate=st.sampled_from([0.03, 0.06, 0.2, 0.5]),
+    exploration_floor=st.floats(0.1, 1.0),
+    score_cap=st.floats(80.0, 100.0),
+    sharpness=st.floats(0.3, 2.0),
+)
+
+
+def settled(loss: np.ndarray, gate: GateConfig, generator: np.random.Generator) -> AdaptiveSparseSampler:
+    """A corrected sampler that knows every loss and whose gate has found its rate."""
+    ledger = SampleLedger()
+    unknown = np.full(len(loss), np.inf)
+    ledger.append(unknown, np.zeros(len(loss)), unknown)
+    sampler = AdaptiveSparseSampler(ledger, gate, SignificanceConfig(0, 1, 0, 0, 0), importance_correction=True)
+    everything = np.arange(len(loss))
+    for _ in range(8):
+        ledger.record(everything, loss)
+        sampler.visited(everything)
+    for _ in range(80):
+        sampler.draw(128, generator)
+    return sampler
+
+
+@settings(max_examples=15, deadline=None)
+@given(gate=GATES, shape=st.floats(0.3, 2.0), seed=st.integers(0, 1000))
+def test_corrected_by_its_probability_a_draw_estimates_the_mean_over_all(gate, shape, seed):
+    generator = np.random.default_rng(seed)
+    loss = generator.gamma(shape, size=500)
+    sampler = settled(loss, gate, generator)
+    wanted = loss**2  # whatever is estimated, and not what the gate decides by
+    estimates = []
+    for _ in range(300):
+        draw = sampler.draw(128, generator)
+        estimates.append((draw.weights * wanted[draw.indices]).sum() / (gate.target_activation_rate * draw.offered))
+    error = np.std(estimates) / np.sqrt(len(estimates))
+    assert abs(np.mean(estimates) - wanted.mean()) < 5 * error
+
+
+@settings(max_examples=15, deadline=None)
+@given(gate=GATES, seed=st.integers(0, 1000))
+def test_the_floor_reaches_what_counts_for_nothing(gate, seed):
+    generator = np.random.default_rng(seed)
+    loss = np.where(np.arange(300) < 30, 0.0, 1.0)
+    sampler = settled(loss, gate, generator)
+    reached, offered = np.zeros(300), 0
+    for _ in range(400):
+        draw = sampler.draw(128, generator)
+        np.add.at(reached, draw.indices, 1)
+        offered += draw.offered
+    each = offered / 300 * sampler.gate.floor  # visits that the floor alone gives a sample
+    assert reached[:30].mean() > each - 5 * np.sqrt(each / 30)
+
+
+def transitions(count: int, wrong: np.ndarray, generator: np.random.Generator) -> Transitions:
+    observations = generator.standard_normal((count, 6)).astype(np.float32)
+    actions = np.tanh(observations[:, :3])
+    actions[wrong] = generator.uniform(-1.0, 1.0, (int(wrong.sum()), 3))
+    full, unknown = np.ones(count, dtype=np.float32), np.full(count, np.inf, dtype=np.float32)
+    return Transitions(observations, actions[:, None], full[:, None], full > 0, full > 0, full, full, 0 * full, unknown)
+
+
+def test_after_warm_up_the_measured_activation_is_within_a_point_and_wrong_labels_are_lowered():
+    generator = np.random.default_rng(0)
+    wrong = generator.random(3000) < 0.02
+    config = TrainerConfig(batch_size=64, hidden_sizes=(64, 64), outcome_batch=0, held_out_share=0.0)
+    trainer = SparseTrainer(6, 3, config)
+    trainer.add(transitions(3000, wrong, generator), "one")
+    for update in range(1800):
+        if update == 1200:
+            visits = trainer.demonstrations.ledger.visits.copy()
+            offered, backward = trainer.counters.offered, trainer.counters.backward
+        trainer.update(2e-3)
+    drawn = trainer.demonstrations.ledger.visits - visits
+    measured = (trainer.counters.backward - backward) / (trainer.counters.offered - offered)
+    assert abs(measured - config.gate.target_activation_rate) < 0.01
+    assert drawn[wrong].mean() < drawn[~wrong].mean()
