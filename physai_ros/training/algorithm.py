@@ -41,7 +41,7 @@ class Algorithm(ABC, Generic[BatchT]):
 
     @abstractmethod
     def update(self, batch: BatchT, weights: np.ndarray, *, signals: bool = False) -> Lesson:
-        """One step of the optimiser on b samples, each counted by its weight (b,); with spread and features if asked."""
+        """One step on b samples, each counted by its weight (b,); `signals` asks for spread and features."""
 
     @abstractmethod
     def losses(self, batch: BatchT) -> np.ndarray:
