@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-import numpy as np
 import torch
 from torch import distributed
 
@@ -103,10 +102,3 @@ class TorchRanks(Ranks):
 def ranks() -> Ranks:
     """The processes of `torchrun`, or this one alone where it was started without."""
     return TorchRanks() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else Ranks()
-
-
-def same_everywhere(group: Ranks, values: np.ndarray) -> bool:
-    """Whether all processes hold the same values (n,): a sum over them is count times one's own."""
-    own = np.asarray(values, dtype=np.float64)
-    total = np.array([group.sum(float(value)) for value in own])
-    return bool(np.array_equal(total, own * group.count))

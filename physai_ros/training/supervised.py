@@ -73,8 +73,7 @@ class Supervised(Algorithm[Sample]):
         if losses.ndim == 0 or len(losses) != len(target):
             raise ValueError(
                 f"the criterion gave a loss of shape {tuple(losses.shape)} for {len(target)} samples, expected one "
-                "loss "
-                'a sample: use reduction="none"'
+                'loss a sample: use reduction="none"'
             )
         return losses.reshape(len(losses), -1).mean(dim=1)
 
