@@ -7,13 +7,11 @@ equal scores there, and its loss is the one our trainer uses. Package: adaptive-
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any
 
 import torch
 
-from physai_ros.training.samplers import Draw
 from physai_ros.training.trainer import SparseTrainer, UpdateStats
 
 
@@ -33,25 +31,17 @@ class PublishedTrainer(SparseTrainer):
     def update(self, learning_rate: float | None = None) -> UpdateStats:
         """Score a batch, choose, and train on it with the others masked out."""
         started = time.process_time()
-        if not self._normalized:
-            self._normalize()
+        self.normalize()
         pool = self.demonstrations
         draw = pool.sampler.draw_uniform(self.config.batch_size, self.generator)
-        batch = pool.batch(draw.indices)
-        with torch.no_grad():
-            losses = self._imitation_loss(self.network(batch.observations), batch).mean(dim=1)
+        batch = self.assemble([(pool, draw)])
+        losses = torch.from_numpy(self.algorithm.losses(batch))
         mask, _ = self._gate.select_samples(losses, torch.zeros(len(losses), 2))
-        self.counters.forward += len(losses)
         self.counters.selection_seconds += time.process_time() - started
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate if learning_rate is not None else self.config.fine_learning_rate
+        self.algorithm.set_learning_rate(learning_rate or self.config.fine_learning_rate)
         chosen = int(mask.sum())
-        weights = (mask.float() * len(mask) / chosen).numpy()
-        _, _, loss, value_loss = self._step([(pool, Draw(draw.indices, weights, draw.offered))])
-        self._follow()
-        self.counters.updates += 1
-        self.counters.offered += draw.offered
-        self.counters.backward += chosen
-        self.counters.cpu_seconds += time.process_time() - started
-        self.loss = loss if math.isnan(self.loss) else self.loss + 0.02 * (loss - self.loss)
-        return UpdateStats(loss, value_loss, draw.offered, chosen)
+        lesson = self.algorithm.update(batch, (mask.float() * len(mask) / chosen).numpy())
+        self.counters.forward += len(losses) + lesson.forward
+        self.algorithm.follow(self.counters.updates)
+        seconds = time.process_time() - started
+        return self.loop.count(lesson.loss, lesson.value_loss, draw.offered, chosen, seconds)

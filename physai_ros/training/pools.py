@@ -14,20 +14,38 @@ from physai_ros.training.replay import SampleLedger
 from physai_ros.training.samplers import Draw, Sampler, make_sampler
 
 
+class OutcomeBatch(NamedTuple):
+    """How episodes ended: `observations` (n, size) of any step of them, `success` (n,) 1 or 0."""
+
+    observations: torch.Tensor
+    success: torch.Tensor
+
+
 class Batch(NamedTuple):
     """Samples as the network takes them: `observations` (b, size), `actions` (b, chunk_steps, action_size),
-    `known` (b, chunk_steps), 1 where the action is to be learned, and `members` (b, members), 1 for who learns it.
+    `known` (b, chunk_steps), 1 where the action is to be learned, and `members` (b, members), 1 for who learns it;
+    `outcomes` for the value head, beside.
     """  # noqa: D205
 
     observations: torch.Tensor
     actions: torch.Tensor
     known: torch.Tensor
     members: torch.Tensor
+    outcomes: OutcomeBatch | None = None
+
+    @property
+    def size(self) -> int:
+        """Samples in the batch; a tuple's own length is that of its fields."""
+        return len(self.observations)
+
+    def rows(self, chosen: slice) -> Batch:
+        """Some of the samples, without the outcomes."""
+        return Batch(*(column[chosen] for column in self[:4]))
 
     @classmethod
     def joined(cls, parts: list[Batch]) -> Batch:
-        """One batch of several, in their order."""
-        return cls(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+        """One batch of several, in their order, without outcomes."""
+        return cls(*(torch.cat(columns) for columns in zip(*(part[:4] for part in parts), strict=True)))
 
 
 class SamplePool:
@@ -49,6 +67,11 @@ class SamplePool:
 
     def __len__(self) -> int:
         return len(self.columns)
+
+    @property
+    def held_out_count(self) -> int:
+        """Samples that nothing trains on."""
+        return len(self.held_out)
 
     def append(self, rows: Transitions, steps: np.ndarray, generator: np.random.Generator) -> None:
         """Add imitable rows (n,) that lie at `steps` (n,) of the outcomes."""

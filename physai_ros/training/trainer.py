@@ -2,63 +2,28 @@
 
 from __future__ import annotations
 
-import copy
 import math
-import time
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
-from physai_ros.policy.network import Architecture, PolicyOutput, RobotPolicyNetwork
+from physai_ros.policy.network import Architecture, RobotPolicyNetwork
 from physai_ros.training.columns import ChunkedColumns
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.control import GateControl
 from physai_ros.training.dataset import Transitions
-from physai_ros.training.pools import Batch, SamplePool
-from physai_ros.training.samplers import Draw
+from physai_ros.training.distributed import Ranks
+from physai_ros.training.imitation import Imitation
+from physai_ros.training.loop import Draws, Share, SparseLoop, TrainingCounters, UpdateStats
+from physai_ros.training.pools import Batch, OutcomeBatch, SamplePool
 from physai_ros.training.significance import NoveltyMemory
 
-# Uncertainty and novelty cost more than the loss: they are measured every few updates, of some samples.
-_SIGNALS_EVERY = 8
-_SIGNALS_ROWS = 128
-# A trial of the gate against uniform sampling: steps of each, held-out samples of each pool, and of both at least.
-_TRIAL_STEPS = 4
-_TRIAL_SAMPLES = 512
-_TRIAL_LEAST = 32
+__all__ = ["SamplePool", "SparseTrainer", "TrainingCounters", "UpdateStats"]
+
 _NORMALIZED_ON = 200_000  # samples of a pool; more would not move the statistics
-
-
-@dataclass
-class TrainingCounters:
-    """What training has cost so far; measured, never derived from a target.
-
-    `offered` samples were drawn and scored, `forward` went through the network, `backward` carried a gradient to the
-    policy; `selection_seconds` of `cpu_seconds` went into choosing.
-    """
-
-    updates: int = 0
-    offered: int = 0
-    forward: int = 0
-    backward: int = 0
-    cpu_seconds: float = 0.0
-    selection_seconds: float = 0.0
-
-    @property
-    def activation_rate(self) -> float:
-        """Share of the offered samples that carried a gradient; NaN before the first."""
-        return self.backward / self.offered if self.offered else math.nan
-
-
-class UpdateStats(NamedTuple):
-    """One update: mean `loss` of the batch, `value_loss` (NaN without outcomes), and counts of samples."""
-
-    loss: float
-    value_loss: float
-    offered: int
-    backward: int
 
 
 class SparseTrainer:
@@ -70,31 +35,51 @@ class SparseTrainer:
     of whoever drives the trainer; they are kept with it.
     """
 
-    def __init__(self, observation_size: int, action_size: int, config: TrainerConfig | None = None) -> None:
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        config: TrainerConfig | None = None,
+        *,
+        ranks: Ranks | None = None,
+    ) -> None:
         self.config = config or TrainerConfig()
         self.architecture = Architecture(
             observation_size, action_size, self.config.chunk_steps, self.config.hidden_sizes, self.config.members
         )
-        self.network = RobotPolicyNetwork(self.architecture, self.config.seed)
-        self.average = RobotPolicyNetwork(self.architecture, self.config.seed).requires_grad_(False)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=self.config.learning_rate)
         self.generator = np.random.default_rng(self.config.seed)
+        self.algorithm = Imitation(self.architecture, self.config, self.generator, ranks or Ranks())
         self.outcomes = ChunkedColumns()
         self.demonstrations = SamplePool(self.config, self.outcomes)
         self.corrections = SamplePool(self.config, self.outcomes)
-        self.novelty = NoveltyMemory(self.config.hidden_sizes[-1], seed=self.config.seed)
-        self.control = GateControl()
-        self.counters = TrainingCounters()
+        self.loop: SparseLoop[Batch] = SparseLoop(
+            self.algorithm,
+            self,
+            self.generator,
+            NoveltyMemory(self.config.hidden_sizes[-1], seed=self.config.seed),
+            control_every=self.config.control_every if self.config.compares else 0,
+        )
         self.episode_ids: list[str] = []
         self.progress: dict[str, int] = {}
-        self.loss = math.nan
-        self._action_weights = torch.ones(action_size)
-        self._action_weights[-1] = self.config.gripper_weight
-        self._action_weights /= self._action_weights.mean()
         self._normalized = False
 
     def __len__(self) -> int:
         return len(self.outcomes)
+
+    @property
+    def counters(self) -> TrainingCounters:
+        """What training has cost so far."""
+        return self.loop.counters
+
+    @property
+    def control(self) -> GateControl:
+        """Whether the gate is in use, and why."""
+        return self.loop.control
+
+    @property
+    def loss(self) -> float:
+        """Loss, smoothed over the last updates; NaN before the first."""
+        return self.loop.loss
 
     @property
     def ready(self) -> bool:
@@ -140,29 +125,8 @@ class SparseTrainer:
         """
         if not self.ready:
             raise RuntimeError("there is nothing to imitate: add demonstrations or corrected episodes first")
-        started = time.process_time()
-        if not self._normalized:
-            self._normalize()
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate if learning_rate is not None else self.config.fine_learning_rate
-        if self.config.compares and self.counters.updates % self.config.control_every == 0:
-            self._compare_with_control()
-        draws = self._draw(uniform=self.control.uniform)
-        self.counters.selection_seconds += time.process_time() - started
-        offered = sum(draw.offered for _, draw in draws)
-        chosen = sum(len(draw.indices) for _, draw in draws)
-        loss = value_loss = math.nan
-        draws = [(pool, draw) for pool, draw in draws if len(draw.indices)]
-        if draws:
-            output, per_member, loss, value_loss = self._step(draws)
-            self._follow()
-            self._remember(draws, per_member, output)
-            self.loss = loss if math.isnan(self.loss) else self.loss + 0.02 * (loss - self.loss)
-        self.counters.updates += 1
-        self.counters.offered += offered
-        self.counters.backward += chosen
-        self.counters.cpu_seconds += time.process_time() - started
-        return UpdateStats(loss, value_loss, offered, chosen)
+        self.normalize()
+        return self.loop.step(self._shares(), learning_rate or self.config.fine_learning_rate)
 
     def warm_start_rate(self, index: int, count: int) -> float:
         """Learning rate of update `index` of a warm start of `count` updates: a cosine from coarse to fine."""
@@ -172,133 +136,55 @@ class SparseTrainer:
     def policy_network(self) -> RobotPolicyNetwork:
         """A copy of the averaged weights: what acts."""
         network = RobotPolicyNetwork(self.architecture)
-        network.load_state_dict(self.average.state_dict())
+        network.load_state_dict(self.algorithm.average.state_dict())
         return network.eval().requires_grad_(False)
 
-    def _draw(self, *, uniform: bool) -> list[tuple[SamplePool, Draw]]:
+    def _shares(self) -> list[Share]:
+        """How a batch is made up of the pools."""
         size = self.config.batch_size
         first, second = len(self.demonstrations), len(self.corrections)
         share = 1.0 if not second else (0.0 if not first else self.config.demonstration_share)
-        counts = (round(share * size), size - round(share * size))
-        pools = (self.demonstrations, self.corrections)
-        return [
-            (pool, pool.draw(count, self.generator, uniform=uniform))
-            for pool, count in zip(pools, counts, strict=True)
-            if count
-        ]
+        demonstrations = round(share * size)
+        return [(self.demonstrations, demonstrations), (self.corrections, size - demonstrations)]
 
-    def _step(self, draws: list[tuple[SamplePool, Draw]]) -> tuple[PolicyOutput, torch.Tensor, float, float]:
-        """One step of the optimiser: the network's output, the loss (b, members), and the two mean losses."""
+    def assemble(self, draws: Draws) -> Batch:
+        """The samples drawn, with outcomes of any episode for the value head."""
         batch = Batch.joined([pool.batch(draw.indices) for pool, draw in draws])
-        weights = torch.from_numpy(np.concatenate([draw.weights for _, draw in draws]))
-        observations = batch.observations
-        if self.config.observation_noise:
-            noise = self.generator.standard_normal(observations.shape, dtype=np.float32) * self.config.observation_noise
-            observations = observations + torch.from_numpy(noise) / self.network.observation_scale
-        output = self.network(observations)
-        per_member = self._imitation_loss(output, batch)
-        per_sample = (per_member * batch.members).sum(dim=1) / batch.members.sum(dim=1)
-        loss = (per_sample * weights).mean()
-        value_loss = self._value_loss()
-        self.optimizer.zero_grad(set_to_none=True)
-        (loss if value_loss is None else loss + value_loss).backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
-        self.counters.forward += len(weights)
-        return output, per_member, loss.item(), math.nan if value_loss is None else value_loss.item()
-
-    def _follow(self) -> None:
-        """Let the average follow; early on closely, or the first policies would be mostly their initialization."""
-        decay = min(self.config.averaging, (1.0 + self.counters.updates) / (10.0 + self.counters.updates))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1.0 - decay)
-
-    def _imitation_loss(self, output: PolicyOutput, batch: Batch) -> torch.Tensor:
-        """Mean Huber loss (b, members) of the actions that are known."""
-        wanted = batch.actions[:, None].expand_as(output.actions)
-        error = functional.huber_loss(output.actions, wanted, reduction="none", delta=self.config.huber)
-        per_step = (error * self._action_weights).mean(dim=3)
-        return (per_step * batch.known[:, None]).sum(dim=2) / batch.known.sum(1)[:, None]
-
-    def _compare_with_control(self) -> None:
-        """One trial of the gate against uniform sampling; network and optimiser stay as they were."""
-        pools = [pool for pool in (self.demonstrations, self.corrections) if len(pool.held_out)]
-        held_out = [
-            pool.batch(self.generator.permutation(len(pool.held_out))[:_TRIAL_SAMPLES], held_out=True) for pool in pools
-        ]
-        if sum(len(batch.actions) for batch in held_out) < _TRIAL_LEAST:
-            return
-        batch = Batch.joined(held_out)
-        kept = copy.deepcopy((self.network.state_dict(), self.optimizer.state_dict()))
-        losses = []
-        for uniform in (False, True):
-            for _ in range(_TRIAL_STEPS):
-                draws = [(pool, draw) for pool, draw in self._draw(uniform=uniform) if len(draw.indices)]
-                if draws:
-                    self._step(draws)
-            with torch.no_grad():
-                losses.append(float(self._imitation_loss(self.network(batch.observations), batch).mean()))
-            self.network.load_state_dict(kept[0])
-            self.optimizer.load_state_dict(copy.deepcopy(kept[1]))
-        self.control.judge(*losses)
-
-    def _value_loss(self) -> torch.Tensor | None:
-        """Loss of the value head on outcomes of any episode; its gradient stays in the head."""
         if not self.config.outcome_batch:
-            return None
+            return batch
         rows = self.generator.integers(len(self.outcomes), size=self.config.outcome_batch)
-        with torch.no_grad():
-            features = self.network(torch.from_numpy(self.outcomes.gather("observations", rows))).features
-        self.counters.forward += len(rows)
-        logits = self.network.value_head(features).squeeze(-1)
-        return functional.binary_cross_entropy_with_logits(
-            logits, torch.from_numpy(self.outcomes.gather("success", rows))
+        observations, success = (self.outcomes.gather(name, rows) for name in ("observations", "success"))
+        return batch._replace(outcomes=OutcomeBatch(torch.from_numpy(observations), torch.from_numpy(success)))
+
+    def held_out(self, pools: Sequence[SamplePool], most: int) -> Batch:
+        """Up to `most` held-out samples of each pool."""
+        return Batch.joined(
+            [pool.batch(self.generator.permutation(pool.held_out_count)[:most], held_out=True) for pool in pools]
         )
 
-    def _remember(self, draws: list[tuple[SamplePool, Draw]], per_member: torch.Tensor, output: PolicyOutput) -> None:
-        started = time.process_time()
-        loss = per_member.detach().numpy().mean(axis=1)
-        measure = self.demonstrations.sampler.needs_signals and self.counters.updates % _SIGNALS_EVERY == 0
-        begin = 0
-        for pool, draw in draws:
-            rows = slice(begin, begin + len(draw.indices))
-            pool.ledger.record(draw.indices, loss[rows])
-            if measure:
-                some = slice(begin, min(begin + _SIGNALS_ROWS, rows.stop))
-                spread = output.actions.detach()[some, :, 0].numpy().std(axis=1).mean(axis=1)
-                novelty = self.novelty.distances(output.features.detach()[some].numpy())
-                pool.ledger.measure(draw.indices[:_SIGNALS_ROWS], spread, novelty)
-            pool.sampler.visited(draw.indices)
-            begin = rows.stop
-        self.counters.selection_seconds += time.process_time() - started
-
-    def _normalize(self) -> None:
-        """Fix the statistics at the first update, on what is imitable by then, or an even selection of it."""
+    def normalize(self) -> None:
+        """Fix the statistics, at the first update, on what is imitable by then, or an even selection of it."""
+        if self._normalized:
+            return
         steps = [
             pool.columns.gather("step", np.arange(0, len(pool), len(pool) // _NORMALIZED_ON + 1))
             for pool in (self.demonstrations, self.corrections)
             if len(pool)
         ]
-        self.network.set_normalization(self.outcomes.gather("observations", np.concatenate(steps)))
-        self.average.observation_mean.copy_(self.network.observation_mean)
-        self.average.observation_scale.copy_(self.network.observation_scale)
+        self.algorithm.set_normalization(self.outcomes.gather("observations", np.concatenate(steps)))
         self._normalized = True
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Arrays and JSON values from which `from_state` makes the same trainer."""
-        arrays: dict[str, np.ndarray] = {}
+        arrays = self.algorithm.weights()
 
         def put(prefix: str, values: dict[str, np.ndarray]) -> None:
             arrays.update({f"{prefix}.{name}": value for name, value in values.items()})
 
-        for prefix, network in (("network", self.network), ("average", self.average)):
-            put(prefix, {name: value.numpy().copy() for name, value in network.state_dict().items()})
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            put(f"optimizer.{index}", {name: value.numpy().copy() for name, value in moments.items()})
         for prefix, pool in (("demonstrations", self.demonstrations), ("corrections", self.corrections)):
             put(prefix, pool.state())
         put("outcomes", self.outcomes.state())
-        put("novelty", self.novelty.state())
+        put("novelty", self.loop.novelty.state())
         put("control", self.control.state())
         values = {
             "config": self.config.to_dict(),
@@ -313,7 +199,9 @@ class SparseTrainer:
         return arrays, values
 
     @classmethod
-    def from_state(cls, arrays: dict[str, np.ndarray], values: dict[str, Any]) -> SparseTrainer:
+    def from_state(
+        cls, arrays: dict[str, np.ndarray], values: dict[str, Any], *, ranks: Ranks | None = None
+    ) -> SparseTrainer:
         """The trainer that `state` described."""
 
         def take(prefix: str) -> dict[str, np.ndarray]:
@@ -322,23 +210,17 @@ class SparseTrainer:
 
         architecture = Architecture.from_dict(values["architecture"])
         config = TrainerConfig.from_dict(values["config"])
-        trainer = cls(architecture.observation_size, architecture.action_size, config)
-        for prefix, network in (("network", trainer.network), ("average", trainer.average)):
-            network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in take(prefix).items()})
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in take("optimizer").items():
-            index, key = name.split(".", 1)
-            moments.setdefault(int(index), {})[key] = torch.from_numpy(value.copy())
-        trainer.optimizer.load_state_dict(trainer.optimizer.state_dict() | {"state": moments})
+        trainer = cls(architecture.observation_size, architecture.action_size, config, ranks=ranks)
+        trainer.algorithm.load_weights(arrays)
         for prefix, pool in (("demonstrations", trainer.demonstrations), ("corrections", trainer.corrections)):
             pool.restore(take(prefix))
         trainer.outcomes.restore(take("outcomes"))
-        trainer.novelty.restore(take("novelty"))
+        trainer.loop.novelty.restore(take("novelty"))
         trainer.control.restore(take("control"))
-        trainer.counters = TrainingCounters(**values["counters"])
+        trainer.loop.counters = TrainingCounters(**values["counters"])
         trainer.episode_ids = list(values["episode_ids"])
         trainer.progress = {str(name): int(count) for name, count in values["progress"].items()}
-        trainer.loss = math.nan if values["loss"] is None else float(values["loss"])
+        trainer.loop.loss = math.nan if values["loss"] is None else float(values["loss"])
         trainer._normalized = bool(values["normalized"])
         trainer.generator.bit_generator.state = values["generator"]
         return trainer

@@ -96,4 +96,6 @@ def test_greed_for_loss_among_wrong_labels_falls_back_to_uniform_and_stays_spars
 def test_trials_leave_no_trace_in_the_optimiser():
     trainer = trained(GateConfig(), wrong=0.0)
     assert "last 12 trials" in trainer.control.reason
-    assert {int(state["step"]) for state in trainer.optimizer.state.values() if state} == {trainer.counters.updates}
+    assert {int(state["step"]) for state in trainer.algorithm.optimizer.state.values() if state} == {
+        trainer.counters.updates
+    }

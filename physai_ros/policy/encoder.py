@@ -1,0 +1,147 @@
+"""From what the senses say to one vector of features, whichever of them are there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+VECTORS = ("proprioception", "tactile", "task")
+MODALITIES = (*VECTORS, "vision")
+
+
+@dataclass(frozen=True)
+class EncoderShape:
+    """Lengths of the vectors, 0 for none, `image` (height, width, channels) or None, and of the `features`.
+
+    `dropout` is the chance with which training hides a modality that is there, so that its absence is learned.
+    """
+
+    proprioception: int
+    tactile: int = 0
+    task: int = 0
+    image: tuple[int, int, int] | None = None
+    features: int = 128
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if min(self.proprioception, self.tactile, self.task) < 0 or self.features < 1 or not 0 <= self.dropout < 1:
+            raise ValueError(f"not a shape of an encoder: {self}")
+
+
+class MultiModalInputs(NamedTuple):
+    """What is sensed, for a batch of n: vectors (n, size) and `vision` (n, height, width, channels); None is absent.
+
+    Images are bytes, or numbers in 0 ... 1. `known` maps a modality to (n,), true where it can be trusted; without an
+    entry all of it is.
+    """
+
+    proprioception: torch.Tensor | None = None
+    tactile: torch.Tensor | None = None
+    task: torch.Tensor | None = None
+    vision: torch.Tensor | None = None
+    known: dict[str, torch.Tensor] | None = None
+
+
+class MultiModalRobotEncoder(nn.Module):
+    """Every modality is normalized and embedded; the sum of the embeddings goes through LayerNorm and two layers.
+
+    Where a modality is absent or not known, a learned vector stands for it: absence changes numbers, never shapes.
+    The sum of linear embeddings is one linear layer on all of them side by side. Statistics are buffers, so that they
+    travel with the weights; norms are GroupNorm and LayerNorm, so that a batch of one is a row of any other.
+    """
+
+    def __init__(self, shape: EncoderShape, seed: int = 0) -> None:
+        super().__init__()
+        self.shape = shape
+        self._hidden = torch.Generator().manual_seed(seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            sizes = {name: getattr(shape, name) for name in VECTORS if getattr(shape, name)}
+            self.embed = nn.ModuleDict({name: nn.Linear(size, shape.features) for name, size in sizes.items()})
+            if shape.image is not None:
+                self.embed["vision"] = _image_layers(shape.image[2], shape.features)
+                sizes["vision"] = shape.image[2]
+            self.absent = nn.ParameterDict(
+                {name: nn.Parameter(0.02 * torch.randn(shape.features)) for name in self.embed}
+            )
+            layers: list[nn.Module] = [nn.LayerNorm(shape.features), nn.SiLU()]
+            for _ in range(2):
+                layers += [nn.Linear(shape.features, shape.features), nn.LayerNorm(shape.features), nn.SiLU()]
+            self.fuse = nn.Sequential(*layers)
+        for name, size in sizes.items():
+            self.register_buffer(f"{name}_mean", torch.zeros(size))
+            self.register_buffer(f"{name}_scale", torch.ones(size))
+
+    def set_normalization(self, name: str, values: np.ndarray) -> None:
+        """Take mean and spread of a modality's components from samples; of images (n, h, w, c) those of a channel.
+
+        Raises:
+            ValueError: there is no such modality, or its last axis has another length.
+        """
+        if name not in self.embed:
+            raise ValueError(f"there is no modality '{name}'; there are {', '.join(self.embed)}")
+        mean: torch.Tensor = getattr(self, f"{name}_mean")
+        if values.shape[-1] != len(mean):
+            raise ValueError(f"{name} has {values.shape[-1]} components, expected {len(mean)}")
+        numbers = values / 255.0 if values.dtype == np.uint8 else values
+        flat = numbers.reshape(-1, numbers.shape[-1]).astype(np.float64)
+        mean.copy_(torch.from_numpy(flat.mean(axis=0)))
+        # A component that hardly moved in training must not blow up when it moves on the arm.
+        getattr(self, f"{name}_scale").copy_(torch.from_numpy(1.0 / np.maximum(flat.std(axis=0), 0.05)))
+
+    def forward(self, inputs: MultiModalInputs) -> torch.Tensor:
+        """Features (n, features).
+
+        Raises:
+            ValueError: no modality is there, or one has another shape than the encoder's.
+        """
+        given = {name: getattr(inputs, name) for name in MODALITIES if getattr(inputs, name) is not None}
+        if not given:
+            raise ValueError(f"no modality is there; give at least one of {', '.join(self.embed)}")
+        unknown = sorted(set(given) - set(self.embed))
+        if unknown:
+            raise ValueError(f"this encoder has no {', '.join(unknown)}; it has {', '.join(self.embed)}")
+        count = len(next(iter(given.values())))
+        total = torch.zeros(count, self.shape.features)
+        for name in self.embed:
+            absent = self.absent[name].expand(count, -1)
+            if name not in given:
+                total = total + absent
+                continue
+            known = self._known(name, inputs, given[name])
+            total = total + torch.where(known[:, None], self._embedded(name, given[name]), absent)
+        return self.fuse(total)
+
+    def _known(self, name: str, inputs: MultiModalInputs, values: torch.Tensor) -> torch.Tensor:
+        known = torch.ones(len(values), dtype=torch.bool)
+        if inputs.known is not None and name in inputs.known:
+            known = inputs.known[name].bool()
+        if values.is_floating_point():
+            known = known & torch.isfinite(values).flatten(1).all(dim=1)
+        if self.training and self.shape.dropout:
+            known = known & (torch.rand(len(values), generator=self._hidden) >= self.shape.dropout)
+        return known
+
+    def _embedded(self, name: str, values: torch.Tensor) -> torch.Tensor:
+        expected = self.shape.image if name == "vision" else (getattr(self.shape, name),)
+        if tuple(values.shape[1:]) != expected:
+            raise ValueError(f"{name} has shape {tuple(values.shape)}, expected (n, {', '.join(map(str, expected))})")
+        numbers = values.float() / 255.0 if values.dtype == torch.uint8 else torch.nan_to_num(values)
+        scaled = (numbers - getattr(self, f"{name}_mean")) * getattr(self, f"{name}_scale")
+        scaled = scaled.clamp(-5.0, 5.0)
+        return self.embed[name](scaled.permute(0, 3, 1, 2) if name == "vision" else scaled)
+
+
+def _image_layers(channels: int, features: int) -> nn.Sequential:
+    """A small convolutional network whose size does not depend on the picture's.
+
+    Pooling to 4 x 4 keeps where things are, which an average over the whole picture would not.
+    """
+    layers: list[nn.Module] = []
+    for before, after, kernel in ((channels, 16, 5), (16, 32, 3), (32, 32, 3)):
+        layers += [nn.Conv2d(before, after, kernel, stride=2, padding=kernel // 2), nn.GroupNorm(4, after), nn.SiLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(32 * 16, features))
