@@ -37,6 +37,7 @@ def demo(
     """Let the simulated arm learn while it works, and report what came of it."""
     from rich.console import Console
 
+    from physai_ros.deployment.run_folder import new_run_folder
     from physai_ros.tasks.catalog import load_task
     from physai_ros.training.samplers import SAMPLERS
     from physai_ros.transfer.demo_run import DemoPlan
@@ -48,7 +49,7 @@ def demo(
         raise ValueError(f"--interventions is '{interventions}'; expected on or off")
     if sampler not in SAMPLERS:
         raise ValueError(f"there is no sampler '{sampler}'; there are {', '.join(SAMPLERS)}")
-    folder = run or Path("runs") / f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = run or new_run_folder("demo")
     if (folder / "run.json").exists() or (folder / "registry").exists():
         raise ValueError(f"{folder} holds a run already; give another --run")
     plan = DemoPlan(

@@ -36,6 +36,7 @@ def up(
     """Start the nodes of a graph and keep them until Ctrl-C."""
     from physai_ros.deployment.graph import load_graph
     from physai_ros.deployment.parameters import parse_settings
+    from physai_ros.deployment.run_folder import new_run_folder
     from physai_ros.deployment.supervised import SupervisedGraph
 
     described = load_graph(graph)
@@ -44,7 +45,7 @@ def up(
         for process in described.processes:
             if "seed" in process.parameters:
                 chosen.setdefault(process.name, {}).setdefault("seed", seed)
-    folder = run or Path("runs") / f"{described.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = run or new_run_folder(described.name)
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     supervised = SupervisedGraph(

@@ -140,9 +140,12 @@ class SupervisedGraph:
     def statuses(self) -> list[ProcessStatus]:
         """Return what each process does now, in start order; remembers their shared memory by the way."""
         names = [process.name for process in self.graph.in_order]
-        if not self._answers():
+        said = None
+        if self._answers():
+            with suppress(OSError, Fault):  # it may be on its way out
+                said = {entry["name"]: entry for entry in self._call("getAllProcessInfo")}
+        if said is None:
             return [ProcessStatus(name, "STOPPED", 0, 0) for name in names]
-        said = {entry["name"]: entry for entry in self._call("getAllProcessInfo")}
         result = [
             ProcessStatus(name, said[name]["statename"], said[name]["pid"], said[name]["exitstatus"]) for name in names
         ]

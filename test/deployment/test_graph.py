@@ -11,6 +11,7 @@ from physai_ros.deployment.claims import Claim, ClaimedError
 from physai_ros.deployment.environment import WHEEL_GUARD, foreign_environment, graph_environment
 from physai_ros.deployment.graph import Graph, Process, graph_names, load_graph
 from physai_ros.deployment.parameters import parse_setting, read_parameters, write_parameters
+from physai_ros.deployment.run_folder import new_run_folder
 from physai_ros.deployment.shared_memory import SegmentRecord
 from physai_ros.deployment.supervisor_files import socket_path
 from physai_ros.ros.lifecycle_plan import NodeState, Transition, next_transition
@@ -147,3 +148,9 @@ def test_results_hold_the_contract_and_no_nan(tmp_path):
     assert yaml.safe_load((tmp_path / "r" / "x.json").read_text()) == written
     with pytest.raises(TypeError, match="expected a number"):
         write_json(tmp_path / "y.json", "demo", 0, {"verdict": "better"})
+
+
+def test_runs_that_start_in_the_same_second_have_a_folder_each(tmp_path):
+    folders = [new_run_folder("sim", tmp_path) for _ in range(5)]
+    assert len(set(folders)) == 5
+    assert all(folder.is_dir() and folder.name.startswith("sim-") for folder in folders)
