@@ -68,7 +68,7 @@ class Graph:
                 request = ChangeState.Request(transition=Transition(id=transition))
                 assert self.call(ChangeState, f"{name}/change_state", request, timeout=30.0).success, name
 
-    def call(self, service_type: type, name: str, request: object, timeout: float = 10.0) -> object:
+    def call(self, service_type: type, name: str, request: object, timeout: float = 30.0) -> object:
         """Answer of a service."""
         client = self.node.create_client(service_type, name)
         try:
@@ -85,7 +85,7 @@ class Graph:
         self.node.create_subscription(message_type, topic, heard.append, profile)
         return heard
 
-    def wait(self, condition: Callable[[], object], timeout: float = 10.0) -> None:
+    def wait(self, condition: Callable[[], object], timeout: float = 30.0) -> None:
         """Wait until a condition holds."""
         until = time.monotonic() + timeout
         while not condition():
@@ -96,7 +96,7 @@ class Graph:
         """Exit code and error output of a node that is told to stop."""
         process = self.processes.pop(name)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=30)
         return process.returncode, errors
 
     def close(self) -> None:
@@ -105,7 +105,7 @@ class Graph:
             process.send_signal(signal.SIGINT)
         for process in self.processes.values():
             try:
-                process.communicate(timeout=10)
+                process.communicate(timeout=30)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
