@@ -7,9 +7,11 @@ import time
 from dataclasses import dataclass
 
 from std_srvs.srv import Trigger
+from visualization_msgs.msg import MarkerArray
 
 from physai_ros import msg
 from physai_ros.experience.episode import EpisodeContext, Phase, Purpose
+from physai_ros.robot.command import CommandSource, SafeCommand
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverMode, DriverState
@@ -19,6 +21,9 @@ from physai_ros.ros.conversions_safety import safety_status_message
 from physai_ros.ros.driver_link import DriverLink, DriverLinkError
 from physai_ros.ros.lifecycle import ERROR, OK, WARN, ManagedNode, run
 from physai_ros.ros.parameters import parameter
+from physai_ros.ros.safety_markers import SafetyMarkers
+from physai_ros.safety.audit import AuditLog
+from physai_ros.safety.journal import SafetyJournal
 from physai_ros.safety.limits import SafetyConfigurationError, SafetyLimits
 from physai_ros.safety.lock_step import LockStepGate
 from physai_ros.safety.state_machine import SafetyState
@@ -41,6 +46,7 @@ class Parameters:
     sink_without_timeout: str = parameter(
         "", "Why a driver without a time-out of its own is accepted; empty: it is not."
     )
+    audit_log: str = parameter("", "File to which every intervention and stop is appended; empty: none is kept.")
     driver_timeout: float = parameter(5.0, "Patience with the driver's services [s].", minimum=0.1, maximum=30.0)
 
 
@@ -64,11 +70,15 @@ class SafetyMonitor(ManagedNode):
             sink_without_timeout=p.sink_without_timeout,
             **given,
         )
-        self._supervisor = SafetySupervisor(spec, limits, Kinematics(spec))
+        kinematics = Kinematics(spec)
+        self._supervisor = SafetySupervisor(spec, limits, kinematics)
         self._supervisor.set_reduced_speed(p.reduced_speed)
+        self._picture = SafetyMarkers(spec.base_frame, limits, kinematics)
+        self._journal = SafetyJournal(AuditLog(p.audit_log) if p.audit_log else None)
         self._link = DriverLink(self, p.driver_timeout)
         self._commands = self.publisher(msg.SafeCommand, "safe_command", qos.CONTROL_WRITER)
         self._status = self.publisher(msg.SafetyStatus, "safety_status", qos.EVENT)
+        self._markers = self.publisher(MarkerArray, "markers", qos.EVENT)
         self.subscribe(msg.DriverState, "driver_state", self._on_state, qos.CONTROL)
         self.subscribe(msg.RobotAction, "proposed_action", self._on_proposal, qos.CONTROL)
         self.subscribe(msg.Intervention, "intervention", self._on_intervention, qos.INTERVENTION)
@@ -77,9 +87,10 @@ class SafetyMonitor(ManagedNode):
         self.serve(Trigger, "emergency_stop", self._emergency_stop)
         self.serve(Trigger, "resume", self._resume)
         self.every(0.05, self._watch)
-        self.every(0.1, self._publish_status)
+        self.every(0.1, self._heartbeat)
         self._token = ""
         self._own_tokens: list[bytes] = []
+        self._foreign = 0
         self._episode = EpisodeContext()
         self._forget()
 
@@ -92,20 +103,26 @@ class SafetyMonitor(ManagedNode):
             self._supervisor.resume()
         else:
             self.get_logger().warning("the driver was claimed before: STOPPED until resume is called")
+        self._journal.note(
+            "activated", fresh=fresh, robot=self.parameters.robot, sink=self.parameters.sink_without_timeout
+        )
         self._publish_status()
 
     def deactivate(self) -> None:
         """Permit nothing; the driver plays the last verified stop."""
         self._supervisor.deactivate()
         self._publish_status()
+        self._journal.note("deactivated")
         self._token = ""
         self._forget()
 
     def cleanup(self) -> None:
-        """Close the link to the driver."""
+        """Close the link to the driver and the log."""
         if hasattr(self, "_link"):
             self._link.close()
             del self._link
+        if hasattr(self, "_journal"):
+            self._journal.close()
 
     def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
         """State, reasons and counters."""
@@ -115,11 +132,15 @@ class SafetyMonitor(ManagedNode):
         level = {SafetyState.NOMINAL: OK, SafetyState.LIMITED: OK, SafetyState.STOPPED: ERROR}.get(report.state, WARN)
         names = ("decisions", "altered", "refused", "stops", "foreign_commands")
         values = {"reasons": ", ".join(report.reasons), **{name: getattr(report, name) for name in names}}
-        return level, report.state.name.lower(), values
+        values |= {f"margin_{name}": f"{share:.3f}" for name, share in report.margins.items()}
+        problem, audit = self._journal.health
+        text = f"{report.state.name.lower()}; {problem}" if problem else report.state.name.lower()
+        return (max(level, WARN) if problem else level), text, {**values, **audit}
 
     def _forget(self) -> None:
         self._state: DriverState | None = None
         self._answer: msg.SafeCommand | None = None
+        self._command: SafeCommand | None = None
         self._gate = LockStepGate()
         self._expect()
 
@@ -160,6 +181,7 @@ class SafetyMonitor(ManagedNode):
     def _on_command(self, raw: bytes) -> None:
         if not any(token in raw for token in self._own_tokens):
             self._supervisor.note_foreign_command()
+            self._foreign += 1
             self.get_logger().error("somebody else publishes safe_command", throttle_duration_sec=1.0)
 
     def _decide_if_waiting(self) -> None:
@@ -179,10 +201,14 @@ class SafetyMonitor(ManagedNode):
             now, intervention = time.monotonic(), gate.intervention
         command = self._supervisor.decide(state, gate.proposal, intervention, now)
         command.token = self._token
-        self._answer = to_message(command)
+        self._answer, self._command = to_message(command), command
         self._commands.publish(self._answer)
+        operator = command.source == CommandSource.OPERATOR
+        self._journal.decision(command, intervention.action if operator else gate.proposal)
         if self._supervisor.state != before:
             self._publish_status()
+        else:
+            self._note_state()
 
     def _watch(self) -> None:
         if self._state is None:
@@ -196,9 +222,24 @@ class SafetyMonitor(ManagedNode):
 
     def _publish_status(self) -> None:
         self._status.publish(safety_status_message(self._supervisor.status(), self.now()))
+        self._note_state()
+
+    def _heartbeat(self) -> None:
+        self._publish_status()
+        if self._foreign:
+            self._journal.note("foreign_commands", count=self._foreign)
+            self._foreign = 0
+        if self._markers.get_subscription_count():
+            report, proposal = self._supervisor.status(), self._gate.proposal
+            self._markers.publish(self._picture.array(report, self._command, proposal, self.now()))
+
+    def _note_state(self) -> None:
+        sequence = self._state.sequence if self._state is not None else 0
+        self._journal.state(self._supervisor.state, self._supervisor.reasons, state_sequence=sequence)
 
     def _emergency_stop(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._supervisor.emergency_stop()
+        self._journal.note("emergency_stop_called")
         self._publish_status()
         response.success, response.message = True, "stopping; call resume to start again"
         return response
@@ -214,6 +255,7 @@ class SafetyMonitor(ManagedNode):
             response.success, response.message = self._supervisor.resume()
         except (DriverLinkError, SafetyConfigurationError) as error:
             response.message = str(error)
+        self._journal.note("resume_called", done=response.success, message=response.message)
         self._publish_status()
         return response
 

@@ -191,6 +191,11 @@ class SafetySupervisor:
         return self._machine.state
 
     @property
+    def reasons(self) -> tuple[str, ...]:
+        """Names behind the state, the most restrictive first."""
+        return self._machine.reasons
+
+    @property
     def set_point(self) -> SetPoint:
         """Where the command stands."""
         return self._set
