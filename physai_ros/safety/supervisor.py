@@ -17,6 +17,7 @@ from physai_ros.safety.limits import SafetyConfigurationError, SafetyLimits
 from physai_ros.safety.monitoring import StateMonitor
 from physai_ros.safety.report import SafetyReport
 from physai_ros.safety.rules import rules_of
+from physai_ros.safety.separation import UNWATCHED, Separation
 from physai_ros.safety.set_point import SetPoint
 from physai_ros.safety.state_machine import SafetyState, SafetyStateMachine
 from physai_ros.safety.stopping import StopPlanner, StopVerifier, hold_trajectory
@@ -46,6 +47,7 @@ class SafetySupervisor:
         self._kinematics = kinematics
         self._altered = self._refused = self._decisions = self._foreign = 0
         self._reduced = False
+        self._separation = UNWATCHED
         self._forget(SetPoint.at_rest(spec.home_positions))
 
     def _forget(self, set_point: SetPoint) -> None:
@@ -115,6 +117,10 @@ class SafetySupervisor:
         """Go at the limits' `reduced_scale` of speed, or at full speed again."""
         self._reduced = reduced
 
+    def set_separation(self, separation: Separation) -> None:
+        """Go at most at this share of the speed limits; at none of it, hold."""
+        self._separation = separation
+
     def note_foreign_command(self) -> None:
         """Count a safe_command that somebody else published."""
         self._foreign += 1
@@ -158,6 +164,8 @@ class SafetySupervisor:
             conditions.add(refusal)
         if self._reduced:
             conditions.add("reduced_speed")
+        if self._separation.condition:
+            conditions.add(self._separation.condition)
         state = self._machine.update(conditions)
         reasons: tuple[str, ...] = ()
         permitted = False
@@ -257,7 +265,7 @@ class SafetySupervisor:
     def _permit(self, reference: np.ndarray, choice: Choice) -> tuple[bool, tuple[str, ...]]:
         """Move the set-point towards the reference if a verified stop can follow; says what limited it."""
         target = self._tracker.target(reference, choice.action.state_sequence, self._set)
-        scale = self._limits.reduced_scale if self._machine.slowed else 1.0
+        scale = min(self._separation.scale, self._limits.reduced_scale if self._machine.slowed else 1.0)
         projection = self._filter.project(target, self._set, scale)
         if projection.positions is None:
             self._carried.add("filter_infeasible")
