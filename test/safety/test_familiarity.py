@@ -96,5 +96,5 @@ def test_an_alarm_never_permits_what_is_forbidden_without_it(make_loop, uncertai
         for loop in (heeding, deaf):
             drive(loop, 3, uncertainty)
         assert heeding.supervisor.state >= deaf.supervisor.state
-    travelled = [float(np.abs(loop.path()[-1] - loop.spec.home_positions).max()) for loop in (heeding, deaf)]
-    assert travelled[0] <= travelled[1] + 1e-9
+        if heeding.commands[-1].source == CommandSource.POLICY:
+            assert deaf.commands[-1].source == CommandSource.POLICY
