@@ -45,6 +45,9 @@ class Parameters:
     workspace_lower: tuple[float, ...] = parameter((), "Lower corner x, y, z of the tool's box [m]; empty: default.")
     workspace_upper: tuple[float, ...] = parameter((), "Upper corner x, y, z of the tool's box [m]; empty: default.")
     reduced_speed: bool = parameter(False, "Go at a quarter of the speed limits.")
+    heed_alarm: bool = parameter(
+        True, "Slow down, hold and ask for the operator when the policy's alarm is raised (only where it has one)."
+    )
     person_distance: bool = parameter(
         False, "Scale the speed by the distance [m] on person_distance; silence counts as a person who is near."
     )
@@ -84,6 +87,7 @@ class SafetyMonitor(ManagedNode):
         self._supervisor.set_reduced_speed(p.reduced_speed)
         self._picture = SafetyMarkers(spec.base_frame, limits, kinematics)
         self._journal = SafetyJournal(AuditLog(p.audit_log) if p.audit_log else None)
+        self._supervisor.heed_alarm(p.heed_alarm)
         self._person: PersonWatch | None = None
         if p.person_distance:
             separation = ProtectiveSeparation.of_limits(

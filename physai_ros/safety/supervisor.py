@@ -12,6 +12,7 @@ from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverState
 from physai_ros.safety.arbitration import Arbiter, Choice
+from physai_ros.safety.familiarity import FamiliarityWatch
 from physai_ros.safety.filter import SafetyFilter
 from physai_ros.safety.limits import SafetyConfigurationError, SafetyLimits
 from physai_ros.safety.monitoring import StateMonitor
@@ -25,6 +26,7 @@ from physai_ros.safety.tracking import ReferenceTracker
 
 _SILENCE = 0.1  # [s] without a driver state
 _LOST = 1.0  # [s] without a driver state
+_ALARM_PATIENCE = 1.0  # [s] that an alarm of the policy only slows the arm
 
 
 class SafetySupervisor:
@@ -48,11 +50,13 @@ class SafetySupervisor:
         self._altered = self._refused = self._decisions = self._foreign = 0
         self._reduced = False
         self._separation = UNWATCHED
+        self._heeds_alarm = True
         self._forget(SetPoint.at_rest(spec.home_positions))
 
     def _forget(self, set_point: SetPoint) -> None:
         limits = self._limits
         self._arbiter = Arbiter(limits.lease, limits.proposal_timeout, limits.proposal_age_cycles)
+        self._familiarity = FamiliarityWatch(round(_ALARM_PATIENCE / self._period))
         self._monitor.reset()
         self._last: SafeCommand | None = None
         self._last_sequence = -1
@@ -100,6 +104,7 @@ class SafetySupervisor:
             return False, problem
         self._arbiter.bar(self._last_sequence)
         self._monitor.driver_may_start()
+        self._familiarity.answer()
         self._carried.clear()
         return True, "holding; the arm moves again with the next proposal"
 
@@ -116,6 +121,10 @@ class SafetySupervisor:
     def set_reduced_speed(self, reduced: bool) -> None:
         """Go at the limits' `reduced_scale` of speed, or at full speed again."""
         self._reduced = reduced
+
+    def heed_alarm(self, heeded: bool) -> None:
+        """Whether the alarm of a policy slows and holds the arm."""
+        self._heeds_alarm = heeded
 
     def set_separation(self, separation: Separation) -> None:
         """Go at most at this share of the speed limits; at none of it, hold."""
@@ -159,6 +168,8 @@ class SafetySupervisor:
         self._now = now
         self._follow_driver(driver_state, conditions)
         choice = self._arbiter.choose(intervention, proposal, sequence, now)
+        if self._heeds_alarm:
+            conditions |= self._familiarity.observe(choice)
         reference, refusal = self._reference(choice)
         if refusal:
             conditions.add(refusal)

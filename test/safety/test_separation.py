@@ -28,23 +28,27 @@ def separation(limits):
     return ProtectiveSeparation.of_limits(limits)
 
 
+@settings(deadline=None)
 @given(separation=separations, near=distances, further=distances)
 def test_speed_never_falls_when_a_person_is_further_away(separation, near, further):
     near, further = sorted((near, further))
     assert 0.0 <= separation.scale(near) <= separation.scale(further) <= 1.0
 
 
+@settings(deadline=None)
 @given(separation=separations, share=st.floats(0.0, 1.0))
 def test_it_stands_up_to_the_least_distance_and_is_free_beyond_the_one_at_full_speed(separation, share):
     assert separation.scale(share * separation.least_distance) == 0.0
     assert separation.scale(separation.distance(1.0) + share) == 1.0
 
 
+@settings(deadline=None)
 @given(separation=separations, scale=st.floats(0.001, 1.0))
 def test_the_speed_of_a_distance_is_the_one_that_needs_it(separation, scale):
     assert abs(separation.scale(separation.distance(scale)) - scale) < 1e-6
 
 
+@settings(deadline=None)
 @given(separation=separations, distance=distances)
 def test_the_protective_distance_at_the_permitted_speed_is_kept(separation, distance):
     scale = separation.scale(distance)
@@ -61,6 +65,7 @@ def test_nobody_in_range_leaves_the_limits_whole(separation):
     assert separation.scale(float("inf")) == 1.0
 
 
+@settings(deadline=None)
 @given(age=st.floats(-1.0, 2.0), distance=distances)
 def test_silence_is_a_person_who_is_near_and_age_is_a_person_who_comes(separation, age, distance):
     watch = PersonWatch(separation, 0.2)
