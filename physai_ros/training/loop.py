@@ -113,7 +113,7 @@ class SparseLoop(Generic[BatchT]):
         """One update on a batch of these shares."""
         started = time.process_time()
         self.algorithm.set_learning_rate(learning_rate)
-        if self._control_every and self.counters.updates % self._control_every == 0:
+        if self._control_every and (self.counters.updates + 1) % self._control_every == 0:
             self._compare(shares)
         draws = self._draw(shares, uniform=self.control.uniform)
         self.counters.selection_seconds += time.process_time() - started
