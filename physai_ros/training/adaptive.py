@@ -41,7 +41,7 @@ class AdaptiveConfig:
     significance_config: Mapping[str, float] = field(default_factory=dict)
     use_proxy_model: bool = True
     sampler: str = "ast"
-    control_every: int = 250
+    control_every: int = 1000
     seed: int = 0
 
     def __post_init__(self) -> None:
