@@ -17,6 +17,8 @@ COMMANDS = (
     "bench latency",
     "data list",
     "policies list",
+    "policies calibrate",
+    "bench alarm",
 )
 
 
