@@ -17,6 +17,7 @@ from physai_ros.policy.network import Prediction
 from physai_ros.policy.observation import ObservationEncoder
 from physai_ros.policy.registry import Policy
 from physai_ros.policy.runtime import CYCLES_PER_STEP
+from physai_ros.robot.action import ALARM_LEVEL
 from physai_ros.robot.command import CommandSource
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.tasks.task import Task
@@ -37,7 +38,7 @@ class Levels(NamedTuple):
     @property
     def first_alarm(self) -> int | None:
         """Index of the first decision with an alarm, None where there is none."""
-        raised = np.flatnonzero(self.levels > 1.0)
+        raised = np.flatnonzero(self.levels > ALARM_LEVEL)
         return int(raised[0]) if len(raised) else None
 
 

@@ -246,8 +246,14 @@ class SafetyMonitor(ManagedNode):
             self._publish_status()
 
     def _publish_status(self) -> None:
-        self._status.publish(safety_status_message(self._supervisor.status(), self.now()))
+        report = self._supervisor.status()
+        self._status.publish(safety_status_message(report, self.now()))
         self._note_state()
+        if "operator_needed" in report.reasons:
+            self.get_logger().warning(
+                "the policy's alarm lasts: take over, end the episode, or call resume to let it go on",
+                throttle_duration_sec=5.0,
+            )
 
     def _heartbeat(self) -> None:
         self._publish_status()
@@ -271,6 +277,7 @@ class SafetyMonitor(ManagedNode):
 
     def _resume(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._supervisor.state != SafetyState.STOPPED:
+            self._supervisor.answer_alarm()
             response.success, response.message = True, "not stopped"
             return response
         try:

@@ -194,7 +194,7 @@ class PolicyRegistry:
             )
         return manifest
 
-    def load(self, version: str) -> Policy:
+    def load(self, version: str, *, with_alarm: bool = True) -> Policy:
         """A version, verified: checksum, architecture and finite weights, with its alarm where it has one.
 
         Raises:
@@ -225,7 +225,7 @@ class PolicyRegistry:
             raise PolicyFileError(f"{path} does not fit the manifest's architecture ({first_line})") from error
         if not all(bool(torch.isfinite(value).all()) for value in network.state_dict().values()):
             raise PolicyFileError(f"{path} holds weights that are not finite; name another version")
-        alarm = read_alarm(self.folder / version, manifest.sha256)
+        alarm = read_alarm(self.folder / version, manifest.sha256) if with_alarm else None
         return Policy(manifest, network.eval().requires_grad_(False), alarm)
 
     def set_alarm(self, version: str, alarm: Alarm) -> None:

@@ -11,7 +11,7 @@ from physai_ros.policy.alarm import AlarmWatch
 from physai_ros.policy.network import Prediction
 from physai_ros.policy.observation import ObservationEncoder, TaskFeatures
 from physai_ros.policy.registry import Policy, PolicyFileError, PolicyRegistry
-from physai_ros.robot.action import ActionChunk, RobotAction
+from physai_ros.robot.action import ALARM_LEVEL, ActionChunk, RobotAction
 from physai_ros.robot.cartesian_reference import CYCLES_PER_STEP, CartesianReference
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
@@ -199,7 +199,7 @@ class PolicyRuntime:
         alarm = self.policy.alarm if isinstance(self.policy, Policy) else None
         if alarm is None:
             self._watch = None
-            return min(prediction.uncertainty, 1.0)
+            return min(prediction.uncertainty, ALARM_LEVEL)
         if self._watch is None or self._watch.alarm is not alarm:
             self._watch = AlarmWatch(alarm)
         return self._watch.update(prediction)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from physai_ros.robot.action import ALARM_LEVEL
 from physai_ros.robot.command import CommandSource
 from physai_ros.safety.arbitration import Choice
-
-ALARM_LEVEL = 1.0
-"""Uncertainty of a proposal above which its policy's alarm is raised; see `policy.alarm`."""
 
 
 class FamiliarityWatch:

@@ -104,7 +104,7 @@ class SafetySupervisor:
             return False, problem
         self._arbiter.bar(self._last_sequence)
         self._monitor.driver_may_start()
-        self._familiarity.answer()
+        self.answer_alarm()
         self._carried.clear()
         return True, "holding; the arm moves again with the next proposal"
 
@@ -125,6 +125,10 @@ class SafetySupervisor:
     def heed_alarm(self, heeded: bool) -> None:
         """Whether the alarm of a policy slows and holds the arm."""
         self._heeds_alarm = heeded
+
+    def answer_alarm(self) -> None:
+        """Let the policy go on that asked for an operator: somebody has looked."""
+        self._familiarity.answer()
 
     def set_separation(self, separation: Separation) -> None:
         """Go at most at this share of the speed limits; at none of it, hold."""
