@@ -20,8 +20,7 @@ class GateConfig:
         score_cap: percentile of the scores above which more counts no more.
         sharpness: power of the score; 0 is uniform.
         correction: power of the inverse probability that a gradient is weighed with; 1 takes the preference back out.
-        guard_visits: visits after which a sample whose loss stays high is taken for a wrong label.
-        guard_factor: what its score is multiplied with.
+        attention: visits after which the preference for or against a sample has faded to 1/e; inf: it never fades.
         proportional_gain, integral_gain: of the controller, on the log-odds of the rate.
     """
 
@@ -30,8 +29,7 @@ class GateConfig:
     score_cap: float = 95.0
     sharpness: float = 1.0
     correction: float = 0.0
-    guard_visits: int = 8
-    guard_factor: float = 0.1
+    attention: float = 20.0
     proportional_gain: float = 0.2
     integral_gain: float = 0.2
 
@@ -40,6 +38,8 @@ class GateConfig:
             raise ValueError(f"target_activation_rate is {self.target_activation_rate}, expected above 0, at most 1")
         if not 0 < self.score_cap <= 100:
             raise ValueError(f"score_cap is {self.score_cap}, expected a percentile above 0, at most 100")
+        if not self.attention > 0:
+            raise ValueError(f"attention is {self.attention}, expected visits above 0")
         for name in ("exploration_floor", "correction"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 0 to 1")

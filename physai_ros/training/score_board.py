@@ -9,7 +9,7 @@ import numpy as np
 from physai_ros.training.gate import GateConfig
 from physai_ros.training.proxy import LossProxy
 from physai_ros.training.replay import SampleLedger
-from physai_ros.training.significance import RobotTrainingSignificance, SignalScales, percentile_of
+from physai_ros.training.significance import RobotTrainingSignificance, SignalScales
 
 _LESSON_ROWS = 512
 _SCALE_ROWS = 512
@@ -18,8 +18,11 @@ _SCALE_ROWS = 512
 class ScoreBoard:
     """Scores all samples of a ledger at once, for a whole pass over them.
 
-    Samples that were never visited get their loss from a proxy, and count as most significant before it had a lesson. A
-    sample that keeps a loss among the highest 5 % after repeated visits is taken for a wrong label and lowered.
+    Samples that were never visited get their loss from a proxy, and count as most significant before it had a lesson.
+
+    Attention is finite: with its visits, the preference for or against a sample fades, until it counts as any other. So
+    what is hard and rare is learned first, the end of training is that of uniform sampling, what is new is preferred
+    over what was there, and a wrong label, whose loss never falls, gets some visits more and then no more.
     """
 
     def __init__(
@@ -42,11 +45,8 @@ class ScoreBoard:
         context.loss = self._guessed(context.loss)
         scales = SignalScales.of(self._ledger.sample(_SCALE_ROWS))
         scores = self._significance(context, scales)
-        often = self._ledger.visits >= self._gate.guard_visits
-        if often.any():
-            suspicious = often & (context.loss > percentile_of(context.loss[often], 95.0))
-            scores[suspicious] *= self._gate.guard_factor
-        return scores
+        mean = scores.mean()
+        return mean + (scores - mean) * np.exp(-self._ledger.visits / self._gate.attention)
 
     def _guessed(self, loss: np.ndarray) -> np.ndarray:
         """The losses (n,), those that are unknown by the proxy; NaN where there is none."""
