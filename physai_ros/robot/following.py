@@ -22,22 +22,27 @@ class ReferenceFollower:
         """Limits (n_joints,) [rad/s^2] and period [s]."""
         self._period = control_period
         self._unit = acceleration * control_period**2  # [rad] what one cycle of braking takes off a step
+        self._tolerated = self._unit * (1 + 1e-9)
         self.reset()
 
     def reset(self) -> None:
         """Forget the reference before."""
-        self._followed: np.ndarray | None = None
+        self._before: np.ndarray | None = None
+        self._within_reach = False
 
     def target(self, reference: np.ndarray, set_point: SetPoint) -> np.ndarray:
         """Next target (n_joints,) [rad] towards `reference`; it is `reference` itself where that can be met."""
-        followed, self._followed = self._followed, reference
         lag = reference - set_point.positions
-        if (
-            followed is not None
-            and (np.abs(followed - set_point.positions) <= self._unit).all()
-            and (np.abs(lag - set_point.velocities * self._period) <= self._unit * (1 + 1e-9)).all()
-        ):
-            return reference
+        before, self._before = self._before, reference
+        was_within_reach = self._within_reach
+        self._within_reach = bool((np.abs(lag - set_point.velocities * self._period) <= self._tolerated).all())
+        if self._within_reach and before is not None:
+            # It was met and goes on; or only limits kept it from being met, and it moves along with the set-point. One
+            # that stands also comes within reach while it is approached at speed, but must not be met at that speed.
+            if (np.abs(before - set_point.positions) <= self._unit).all():
+                return reference
+            if was_within_reach and (reference - before) @ lag >= 0.5 * (lag @ lag):
+                return reference
         distance = np.abs(lag)
         cycles = np.ceil(0.5 * (np.sqrt(1.0 + 8.0 * distance / self._unit) - 1.0) - 1e-9)
         cycles = np.maximum(cycles, 1.0)

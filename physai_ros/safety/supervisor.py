@@ -22,6 +22,7 @@ from physai_ros.safety.separation import UNWATCHED, Separation
 from physai_ros.safety.set_point import SetPoint
 from physai_ros.safety.state_machine import SafetyState, SafetyStateMachine
 from physai_ros.safety.stopping import StopPlanner, StopVerifier, hold_trajectory
+from physai_ros.safety.surroundings import Surroundings
 from physai_ros.safety.tracking import ReferenceTracker
 
 _SILENCE = 0.1  # [s] without a driver state
@@ -40,9 +41,10 @@ class SafetySupervisor:
     def __init__(self, spec: RobotSpec, limits: SafetyLimits, kinematics: Kinematics) -> None:
         self._limits = limits
         self._period = spec.control_period
-        self._filter = SafetyFilter(limits, kinematics, self._period)
+        surroundings = Surroundings(limits, kinematics)
+        self._filter = SafetyFilter(limits, kinematics, self._period, surroundings)
         self._planner = StopPlanner(limits, self._period)
-        self._verifier = StopVerifier(limits, kinematics)
+        self._verifier = StopVerifier(limits, kinematics, surroundings)
         self._tracker = ReferenceTracker(limits, self._period)
         self._monitor = StateMonitor(limits)
         self._machine = SafetyStateMachine(rules_of(limits))
@@ -109,14 +111,14 @@ class SafetySupervisor:
         return True, "holding; the arm moves again with the next proposal"
 
     def set_force_budget(self, newtons: float) -> None:
-        """Stop at this force on the tool [N] from now on.
+        """Stop at this force on the tool [N] from now on, and earlier in a phase whose own budget is lower.
 
         Raises:
             SafetyConfigurationError: it is not a finite number above zero.
         """
         if not np.isfinite(newtons) or newtons <= 0:
             raise SafetyConfigurationError(f"force budget is {newtons!r} N; expected a finite number above zero")
-        self._monitor.force_budget = float(newtons)
+        self._monitor.ceiling = float(newtons)
 
     def set_reduced_speed(self, reduced: bool) -> None:
         """Go at the limits' `reduced_scale` of speed, or at full speed again."""
@@ -281,13 +283,14 @@ class SafetySupervisor:
         """Move the set-point towards the reference if a verified stop can follow; says what limited it."""
         target = self._tracker.target(reference, choice.action.state_sequence, self._set)
         scale = min(self._separation.scale, self._limits.reduced_scale if self._machine.slowed else 1.0)
-        projection = self._filter.project(target, self._set, scale)
+        tool_speed = self._limits.reduced_tool_speed if self._machine.slowed else np.inf
+        projection = self._filter.project(target, self._set, scale, tool_speed)
         if projection.positions is None:
             self._carried.add("filter_infeasible")
             return False, ("filter_infeasible", *projection.reasons)
         after = self._set.followed_by(projection.positions, self._period)
         stop = self._planner.plan(after)
-        problem = "no_stop" if stop is None else self._verifier.problem(stop, after)
+        problem = "no_stop" if stop is None else self._verifier.problem(stop, after, self._set.positions)
         if problem:
             self._carried.add("stop_not_verified")
             return False, ("stop_not_verified", problem)
@@ -356,12 +359,14 @@ class SafetySupervisor:
         limits, now = self._limits, self._set
         half = (limits.position_upper - limits.position_lower) / 2.0
         room = np.minimum(limits.position_upper - now.positions, now.positions - limits.position_lower)
+        around, between = self._verifier.clearance(now.positions)
         speed = float(np.linalg.norm(self._kinematics.jacobian(now.positions)[:3] @ now.velocities))
         shares = {
             "position": float((room / half).min()),
             "velocity": 1.0 - float((np.abs(now.velocities) / limits.velocity).max()),
             "tool_speed": 1.0 - speed / limits.tool_speed,
-            "workspace": self._verifier.clearance(now.positions) / 0.2,
+            "workspace": around / 0.2,
+            "self_distance": between / 0.2,
             "contact_force": 1.0 - self._monitor.force / self._monitor.force_budget,
             "tracking_error": 1.0 - self._monitor.tracking_error / limits.tracking_error,
         }
