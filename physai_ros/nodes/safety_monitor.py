@@ -78,6 +78,13 @@ class SafetyMonitor(ManagedNode):
         )
         self._supervisor = SafetySupervisor(spec, limits, Kinematics(spec))
         self._supervisor.set_reduced_speed(p.reduced_speed)
+        self._link = DriverLink(self, p.driver_timeout)
+        self._commands = self.publisher(msg.SafeCommand, "safe_command", qos.CONTROL_WRITER)
+        self._status = self.publisher(msg.SafetyStatus, "safety_status", qos.EVENT)
+        self.subscribe(msg.DriverState, "driver_state", self._on_state, qos.CONTROL)
+        self.subscribe(msg.RobotAction, "proposed_action", self._on_proposal, qos.CONTROL)
+        self.subscribe(msg.Intervention, "intervention", self._on_intervention, qos.INTERVENTION)
+        self.subscribe(msg.EpisodeContext, "episode", self._on_episode, qos.LATCHED)
         self._supervisor.heed_alarm(p.heed_alarm)
         self._person: PersonWatch | None = None
         if p.person_distance:
@@ -86,13 +93,6 @@ class SafetyMonitor(ManagedNode):
             )
             self._person = PersonWatch(separation, p.person_timeout)
             self.subscribe(Float32, "person_distance", self._on_person, qos.CONTROL)
-        self._link = DriverLink(self, p.driver_timeout)
-        self._commands = self.publisher(msg.SafeCommand, "safe_command", qos.CONTROL_WRITER)
-        self._status = self.publisher(msg.SafetyStatus, "safety_status", qos.EVENT)
-        self.subscribe(msg.DriverState, "driver_state", self._on_state, qos.CONTROL)
-        self.subscribe(msg.RobotAction, "proposed_action", self._on_proposal, qos.CONTROL)
-        self.subscribe(msg.Intervention, "intervention", self._on_intervention, qos.INTERVENTION)
-        self.subscribe(msg.EpisodeContext, "episode", self._on_episode, qos.LATCHED)
         self.subscribe(msg.SafeCommand, "safe_command", self._on_command, qos.COMMAND, raw=True)
         self.serve(Trigger, "emergency_stop", self._emergency_stop)
         self.serve(Trigger, "resume", self._resume)
@@ -132,6 +132,8 @@ class SafetyMonitor(ManagedNode):
         if not self.active:
             return super().diagnose()
         report = self._supervisor.status()
+        if "operator_needed" in report.reasons:
+            self.get_logger().warning("the policy's alarm lasts: take over, end the episode, or call resume")
         level = {SafetyState.NOMINAL: OK, SafetyState.LIMITED: OK, SafetyState.STOPPED: ERROR}.get(report.state, WARN)
         names = ("decisions", "altered", "refused", "stops", "foreign_commands")
         values = {"reasons": ", ".join(report.reasons), **{name: getattr(report, name) for name in names}}
@@ -220,13 +222,7 @@ class SafetyMonitor(ManagedNode):
             self._publish_status()
 
     def _publish_status(self) -> None:
-        report = self._supervisor.status()
-        self._status.publish(safety_status_message(report, self.now()))
-        if "operator_needed" in report.reasons:
-            self.get_logger().warning(
-                "the policy's alarm lasts: take over, end the episode, or call resume to let it go on",
-                throttle_duration_sec=5.0,
-            )
+        self._status.publish(safety_status_message(self._supervisor.status(), self.now()))
 
     def _emergency_stop(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._supervisor.emergency_stop()
