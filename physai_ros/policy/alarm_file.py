@@ -72,6 +72,7 @@ def _replace(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(name, 0o644)  # as the files of the version are, not as temporary ones
         os.replace(name, path)
     finally:
         Path(name).unlink(missing_ok=True)

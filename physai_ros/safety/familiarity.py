@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from physai_ros.robot.action import ALARM_LEVEL
 from physai_ros.robot.command import CommandSource
 from physai_ros.safety.arbitration import Choice
@@ -39,7 +37,7 @@ class FamiliarityWatch:
             self._episode_id = action.episode_id
             self.answer()
         # A policy that does not say how sure it is (NaN) has no alarm.
-        self._alarmed = self._alarmed + 1 if np.greater(action.uncertainty, ALARM_LEVEL) else 0
+        self._alarmed = self._alarmed + 1 if action.uncertainty > ALARM_LEVEL else 0
         self._asked = self._asked or self._alarmed > 2 * self._patience
         conditions = {"operator_needed"} if self._asked else set()
         if self._alarmed:

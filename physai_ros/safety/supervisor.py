@@ -120,10 +120,6 @@ class SafetySupervisor:
             raise SafetyConfigurationError(f"force budget is {newtons!r} N; expected a finite number above zero")
         self._monitor.ceiling = float(newtons)
 
-    def set_reduced_speed(self, reduced: bool) -> None:
-        """Go at the limits' `reduced_scale` of speed, or at full speed again."""
-        self._reduced = reduced
-
     def heed_alarm(self, heeded: bool) -> None:
         """Whether the alarm of a policy slows and holds the arm."""
         self._heeds_alarm = heeded
@@ -135,6 +131,10 @@ class SafetySupervisor:
     def set_separation(self, separation: Separation) -> None:
         """Go at most at this share of the speed limits; at none of it, hold."""
         self._separation = separation
+
+    def set_reduced_speed(self, reduced: bool) -> None:
+        """Go at the limits' `reduced_scale` of speed, or at full speed again."""
+        self._reduced = reduced
 
     def note_foreign_command(self) -> None:
         """Count a safe_command that somebody else published."""
