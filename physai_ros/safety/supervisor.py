@@ -22,7 +22,8 @@ from physai_ros.safety.state_machine import SafetyState, SafetyStateMachine
 from physai_ros.safety.stopping import StopPlanner, StopVerifier, hold_trajectory
 from physai_ros.safety.tracking import ReferenceTracker
 
-_SILENCE = 0.1  # [s] without a driver state
+_SILENCE = 0.06  # [s] without a driver state
+_JUMP = 0.5  # [s] by which stamps and the steady clock may come apart from one state to the next
 _LOST = 1.0  # [s] without a driver state
 
 
@@ -54,7 +55,7 @@ class SafetySupervisor:
         self._monitor.reset()
         self._last: SafeCommand | None = None
         self._last_sequence = -1
-        self._now = -np.inf
+        self._now = self._stamp = -np.inf
         self._carried: set[str] = set()
         self._gripper = 1.0
         self._source = CommandSource.HOLD
@@ -115,12 +116,16 @@ class SafetySupervisor:
         """Go at the limits' `reduced_scale` of speed, or at full speed again."""
         self._reduced = reduced
 
+    def note_late_loop(self) -> None:
+        """Hold for a moment: whoever decides was kept from it, and the driver went along the stop meanwhile."""
+        self._carried.add("loop_late")
+
     def note_foreign_command(self) -> None:
         """Count a safe_command that somebody else published."""
         self._foreign += 1
 
     def watch(self, now: float) -> SafetyState:
-        """State at `now` [s] while no driver state comes: HOLD after 0.1 s, STOPPED after 1 s. For paced mode only."""
+        """State at `now` [s] while no driver state comes: HOLD after 60 ms, STOPPED after 1 s. For paced mode only."""
         silence = now - self._now
         if np.isfinite(silence) and silence > _LOST:
             self._machine.latch("driver_lost")
@@ -148,9 +153,10 @@ class SafetySupervisor:
             return self._last
         conditions = self._carried
         self._carried = set()
-        if now < self._now:
+        # Of a clock that was set the stamps tell, forwards as well as back; no time-out counts on them.
+        if now < self._now or abs(driver_state.stamp - self._stamp - (now - self._now)) > _JUMP:
             conditions.add("clock_jump")
-        self._now = now
+        self._now, self._stamp = now, driver_state.stamp
         self._follow_driver(driver_state, conditions)
         choice = self._arbiter.choose(intervention, proposal, sequence, now)
         reference, refusal = self._reference(choice)
