@@ -22,6 +22,9 @@ _LEAP = 1.05  # share of a velocity limit that a step of the set-point may take
 _OFF_PATH = 5e-3  # [rad]
 _RECOVERY = 60.0  # [s]
 _RANDOM_MOMENT = 4.0  # [s]
+SINKS = {"sink_with_timeout": 0.1, "sink_without_timeout": math.inf}
+"""Controllers behind a driver that is killed, and their own time-outs [s]."""
+_SINK_LATE = 0.02  # [s] of the two loops and the scheduler
 _EPISODE = 40.0  # [s] into an episode after which the next is awaited: its end is no reaction to a fault
 
 
@@ -65,7 +68,7 @@ def faults(
     from physai_ros.cli.fault_rig import fault_rig
     from physai_ros.cli.results import write_json
 
-    chosen = _chosen(only)
+    chosen, sinks = _chosen(only)
     generator = np.random.default_rng(seed)
     plan: list[tuple[Fault, int, float]] = [(fault, turn, 0.0) for turn in range(repeat) for fault in chosen]
     if random:
@@ -73,14 +76,24 @@ def faults(
         picks = generator.integers(len(kills), size=random)
         delays = generator.uniform(0.0, _RANDOM_MOMENT, size=random)
         plan = [(kills[pick], turn, float(delay)) for turn, (pick, delay) in enumerate(zip(picks, delays, strict=True))]
+        sinks = []
     console, rows = Console(), []
-    with fault_rig(seed, namespace, run) as rig:
-        for fault, turn, delay in plan:
-            with console.status(f"{fault.name}, {turn + 1}: {fault.expected}"):
-                rows.append(_inject(fault, turn, rig, delay))
-            row = rows[-1]
-            console.print(f"{'passed' if row.passed else 'FAILED'}  {row.fault}: {row.seen}", highlight=False)
-        rows += [_recordings(rig, rows), _safety_log(rig)]
+
+    def add(row: _Row) -> None:
+        rows.append(row)
+        console.print(f"{'passed' if row.passed else 'FAILED'}  {row.fault}: {row.seen}", highlight=False)
+
+    for turn in range(repeat):
+        for name in sinks:
+            add(_sink(name, turn, seed))
+    if plan:
+        with fault_rig(seed, namespace, run) as rig:
+            for fault, turn, delay in plan:
+                with console.status(f"{fault.name}, {turn + 1}: {fault.expected}"):
+                    row = _inject(fault, turn, rig, delay)
+                add(row)
+            add(_recordings(rig, rows))
+            add(_safety_log(rig))
     _show(rows, console)
     passed = sum(row.passed for row in rows)
     if json_file is not None:
@@ -96,18 +109,46 @@ def _all() -> list[Fault]:
     return [*fault_processes.FAULTS, *fault_messages.FAULTS, *fault_resources.FAULTS]
 
 
-def _chosen(only: str) -> list[Fault]:
-    """Faults of these names or first words, in the matrix's order.
+def _chosen(only: str) -> tuple[list[Fault], list[str]]:
+    """Faults of these names or first words, in the matrix's order, and sinks likewise.
 
     Raises:
         ValueError: a name is none.
     """
-    known = _all()
-    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    faults = {fault.name: fault for fault in _all()}
+    wanted = {name.strip() for name in only.split(",") if name.strip()}
+    known = [*faults, *SINKS]
     for name in wanted:
-        if not any(name in (fault.name, fault.name.partition("_")[0]) for fault in known):
-            raise ValueError(f"there is no fault '{name}'; there are {', '.join(fault.name for fault in known)}")
-    return [f for f in known if not wanted or f.name in wanted or f.name.partition("_")[0] in wanted]
+        if not any(name in (each, each.partition("_")[0]) for each in known):
+            raise ValueError(f"there is no fault '{name}'; there are {', '.join(known)}")
+    picked = [name for name in known if not wanted or wanted & {name, name.partition("_")[0]}]
+    return [faults[name] for name in picked if name in faults], [name for name in picked if name in SINKS]
+
+
+def _sink(name: str, turn: int, seed: int) -> _Row:
+    """A driver killed in front of a controller with, and without, a time-out of its own."""
+    from physai_ros.cli.fault_sink import kill_driver
+
+    timeout = SINKS[name]
+    found = kill_driver(timeout, seed + turn)
+    problems = [] if found.accepted_in_writing else ["not even accepted in writing"]
+    if math.isinf(timeout):
+        expected = "refused at activation unless accepted in writing: nothing stops the arm"
+        seen = f"refused: {found.refusal}; in writing: {'goes on' if math.isnan(found.rest) else 'stops'} when killed"
+        if not found.refusal:
+            problems.append("it must be refused")
+    else:
+        expected = "the controller stops by itself"
+        seen = f"stopped by its own time-out of {1e3 * timeout:.0f} ms"
+        if found.refusal:
+            problems.append(f"refused: {found.refusal}")
+        if not found.detect <= timeout + _SINK_LATE:
+            problems.append("it began to brake too late or not at all")
+        if not found.rest <= timeout + _SINK_LATE + found.bound:
+            problems.append("at rest too late or not at all")
+    milliseconds = (1e3 * found.detect, 1e3 * found.rest, 1e3 * found.bound, math.nan)
+    seen = "; ".join([seen, *problems])
+    return _Row(name, expected, seen, *milliseconds, 0, turn, 0.85, math.nan, math.nan, not problems)
 
 
 def _inject(fault: Fault, turn: int, rig: Rig, delay: float) -> _Row:
@@ -273,10 +314,8 @@ def _show(rows: list[_Row], console: Console) -> None:
     from rich.table import Table
 
     table = Table(title="fault matrix: median (worst) of the repeats", title_justify="left")
-    for name in ("fault", "detect [ms]", "rest [ms]", "bound [ms]", "back [ms]", "lost", "passed", "seen last"):
-        table.add_column(
-            name, justify="left" if name in ("fault", "seen last") else "right", no_wrap=name != "seen last"
-        )
+    for name in ("fault", "detect [ms]", "rest [ms]", "bound [ms]", "back [ms]", "lost", "passed"):
+        table.add_column(name, justify="left" if name == "fault" else "right", no_wrap=True)
     for name in dict.fromkeys(row.fault for row in rows):
         same = [row for row in rows if row.fault == name]
         figures = [
@@ -286,7 +325,7 @@ def _show(rows: list[_Row], console: Console) -> None:
             _median_and_worst([row.recovery_ms for row in same], worst=False),
         ]
         passed = f"{sum(row.passed for row in same)}/{len(same)}"
-        table.add_row(name, *figures, str(sum(row.lost for row in same)), passed, same[-1].seen)
+        table.add_row(name, *figures, str(sum(row.lost for row in same)), passed)
     console.print(table)
 
 
