@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 
 from physai_ros import msg, srv
-from physai_ros.cli.fault import Ending, Fault
+from physai_ros.cli.fault import DRIVER_DETECTION, Ending, Fault
+from physai_ros.cli.fault_record import DRIVER_STOPS
 from physai_ros.cli.fault_relay import TOPICS, Change, dropped, edited
 from physai_ros.cli.fault_rig import OBJECT_TIMEOUT, Rig
 from physai_ros.ros.stamps import seconds_of, set_time
@@ -186,6 +187,7 @@ def _on(name: str, expected: str, bring_about: Callable[[Rig], AbstractContextMa
 
 
 FAULTS = (
+    _on("nothing", "no hold for 20 s: what is reported below is not there without a fault", nullcontext, held=20.0),
     _hold("proposal_nan", _edited("proposed_action", _fill("reference_positions", np.nan)), "proposal_not_finite"),
     _hold("proposal_inf", _edited("proposed_action", _fill("reference_positions", np.inf)), "proposal_not_finite"),
     _hold("proposal_wrong_size", _edited("proposed_action", _shorten("reference_positions")), "proposal_malformed"),
@@ -193,9 +195,11 @@ FAULTS = (
     _hold("proposal_old", _edited("proposed_action", _aged(100)), "proposal_stale", "proposal_awaited"),
     _on(
         "proposal_random",
-        "every command inside the limits and with a verified stop, none refused by the driver",
+        "every set-point inside the limits; stopped at most for contact",
         _changed("proposed_action", change=_wild),
         may_hold=True,
+        may_stop=True,
+        held=0.5,
     ),
     _on("proposal_doubled", "control unaffected", _changed("proposed_action", change=_doubled)),
     _on("proposal_reordered", "goes on; what was overtaken is dropped", _changed("proposed_action", change=_reordered)),
@@ -209,7 +213,14 @@ FAULTS = (
         may_hold=True,
     ),
     _hold("state_cut", _changed("driver_state", change=lambda _: dropped), "driver_silent", "driver_lost"),
-    _hold("command_cut", _changed("safe_command", change=lambda _: dropped), "driver: plays the verified stop"),
+    Fault(
+        "command_cut",
+        "the driver plays the verified stop and latches",
+        Ending.RESTS,
+        _changed("safe_command", change=lambda _: dropped),
+        (DRIVER_STOPS,),
+        detection=DRIVER_DETECTION,
+    ),
     _hold("clock_forward", _edited("driver_state", _jump(3600.0)), "clock_jump"),
     _hold("clock_back", _edited("driver_state", _jump(-3600.0)), "clock_jump"),
     Fault(
@@ -246,7 +257,7 @@ FAULTS = (
         noticed=_refusals,
         may_hold=True,
     ),
-    _hold("foreign_claim", _foreign_claim, "driver_stopped", "driver: plays the verified stop"),
+    _hold("foreign_claim", _foreign_claim, "driver_stopped", DRIVER_STOPS),
     Fault(
         "stop_safety",
         "emergency_stop of safety: deceleration begins within two cycles",
@@ -260,7 +271,7 @@ FAULTS = (
         "emergency_stop of the driver: deceleration begins within two cycles",
         Ending.RESTS,
         _driver_emergency_stop,
-        ("driver: plays the verified stop",),
+        (DRIVER_STOPS,),
         cycles=2,
     ),
 )

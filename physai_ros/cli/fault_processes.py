@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
 from physai_ros.cli.fault import DRIVER_DETECTION, Ending, Fault
+from physai_ros.cli.fault_record import DRIVER_STOPS
 from physai_ros.cli.fault_rig import Rig
 
 _CONTROL = "control unaffected"
@@ -68,7 +69,7 @@ FAULTS = (
         "the driver plays the verified stop; safety comes back STOPPED, the driver holds the latch",
         "the driver plays the verified stop and latches; safety finds it so",
         Ending.RESTS,
-        ("driver: plays the verified stop",),
+        (DRIVER_STOPS,),
         detection=DRIVER_DETECTION,
     ),
     *_pair(

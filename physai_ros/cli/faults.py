@@ -25,7 +25,7 @@ _RANDOM_MOMENT = 4.0  # [s]
 SINKS = {"sink_with_timeout": 0.1, "sink_without_timeout": math.inf}
 """Controllers behind a driver that is killed, and their own time-outs [s]."""
 _SINK_LATE = 0.02  # [s] of the two loops and the scheduler
-_EPISODE = 40.0  # [s] into an episode after which the next is awaited: its end is no reaction to a fault
+_EPISODE = 45.0  # [s] that an episode of the rig lasts for sure: its end is no reaction to a fault
 
 
 @dataclass
@@ -160,7 +160,7 @@ def _inject(fault: Fault, turn: int, rig: Rig, delay: float) -> _Row:
     if not resume_until_moving(monitor, STARTED):
         raise TimeoutError(f"the policy did not move the arm within {STARTED:g} s; see {rig.graph.run / 'logs'}")
     rig.note_pids()
-    if not wait_until(lambda: _young(rig) and record.share >= _SPEED, _RECOVERY):
+    if not wait_until(lambda: _young(rig, fault.held) and record.share >= _SPEED, _RECOVERY):
         raise TimeoutError(f"the arm did not reach {_SPEED:.0%} of its permitted speed within {_RECOVERY:g} s")
     if delay:
         wait_until(lambda: False, delay)
@@ -208,9 +208,9 @@ def _never() -> bool:
     return False
 
 
-def _young(rig: Rig) -> bool:
-    """Whether the episode that runs has long enough to go."""
-    return bool(rig.record.episodes) and time.monotonic() - max(rig.record.episodes.values()) < _EPISODE
+def _young(rig: Rig, held: float) -> bool:
+    """Whether the episode that runs goes on for as long as a fault is to last."""
+    return bool(rig.record.episodes) and time.monotonic() - max(rig.record.episodes.values()) < _EPISODE - held
 
 
 def _problems(fault: Fault, found: Findings, notice: float, *, timed: bool) -> list[str]:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from physai_ros.robot.command import CommandSource
 from physai_ros.robot.state import DriverFault, DriverMode
 from physai_ros.safety.limits import SafetyConfigurationError
+from physai_ros.safety.monitoring import is_overtaken
 from physai_ros.safety.state_machine import SafetyState
 
 
@@ -420,3 +421,10 @@ def test_a_loop_that_was_kept_from_its_work_says_so_and_goes_on(loop):
     assert sources[:4] == [CommandSource.STOP] * 4
     assert sources[-1] == CommandSource.POLICY
     check_motion(loop)
+
+
+def test_a_state_that_comes_again_or_late_is_no_restart_and_one_far_behind_is():
+    assert is_overtaken(100, 100)
+    assert is_overtaken(97, 100)
+    assert not is_overtaken(101, 100)
+    assert not is_overtaken(0, 100)

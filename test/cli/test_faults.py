@@ -1,0 +1,88 @@
+"""The matrix itself: what the relay makes of messages, and the most important faults against a live graph."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from rclpy.serialization import deserialize_message, serialize_message
+
+from physai_ros import msg
+from physai_ros.cli import fault_messages, faults
+from physai_ros.cli.fault_relay import READERS, TOPICS, dropped, edited
+from physai_ros.deployment.graph import load_graph
+
+SHORT = ("safety_killed", "safety_frozen", "policy_frozen", "proposal_nan", "foreign_command", "stop_safety")
+
+
+def test_names_are_unique_and_every_fault_says_what_must_happen():
+    known, sinks = faults._chosen("")
+    names = [fault.name for fault in known] + sinks
+    assert len(set(names)) == len(names)
+    assert all(fault.expected and 0 < fault.detection < 0.151 for fault in known)
+    killed = {fault.restarts for fault in known if fault.restarts}
+    assert killed == {process.name for process in load_graph("sim").processes}  # nobody is forgotten
+
+
+def test_faults_are_chosen_by_name_and_by_first_word():
+    chosen, sinks = faults._chosen("safety, proposal_nan,sink")
+    assert [fault.name for fault in chosen] == ["safety_killed", "safety_frozen", "proposal_nan"]
+    assert len(sinks) == 2
+    with pytest.raises(ValueError, match="no fault 'meteor'; there are policy_killed"):
+        faults._chosen("safety,meteor")
+
+
+def test_everything_that_is_read_through_the_relay_goes_through_it():
+    assert {topic for topics in READERS.values() for topic in topics} == set(TOPICS)
+    assert set(READERS) <= {process.name for process in load_graph("sim").processes}
+
+
+def proposals(count: int) -> list[bytes]:
+    made = [msg.RobotAction(sequence=n, state_sequence=n + 100, reference_positions=[0.5] * 7) for n in range(count)]
+    return [serialize_message(each) for each in made]
+
+
+def through(change, count: int = 200) -> list[msg.RobotAction]:
+    return [deserialize_message(out, msg.RobotAction) for data in proposals(count) for out in change(data)]
+
+
+def test_the_relay_loses_doubles_reorders_and_changes():
+    generator = np.random.default_rng(0)
+    assert through(dropped) == []
+    assert [m.sequence for m in through(fault_messages._doubled(generator), 2)] == [0, 0, 0, 1, 1, 1]
+    assert [m.sequence for m in through(fault_messages._reordered(generator), 6)] == [1, 0, 3, 2, 5, 4]
+    assert 0.2 < 1 - len(through(fault_messages._lossy(generator), 1000)) / 1000 < 0.4
+    nan = through(edited(msg.RobotAction, fault_messages._fill("reference_positions", np.nan)), 1)[0]
+    assert np.isnan(nan.reference_positions).all()
+    assert len(nan.reference_positions) == 7
+    assert (
+        len(through(edited(msg.RobotAction, fault_messages._shorten("reference_positions")), 1)[0].reference_positions)
+        == 6
+    )
+    assert through(edited(msg.RobotAction, fault_messages._aged(100)), 1)[0].state_sequence == 0
+    wild = np.array([m.reference_positions for m in through(fault_messages._wild(generator))])
+    assert np.abs(wild).max() > 9.0
+
+
+def test_the_most_important_faults_against_a_live_graph(tmp_path):
+    """One of each; `physai faults --repeat 5` is the whole matrix."""
+    written = tmp_path / "faults.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "physai_ros.cli.main", "faults", "--only", ",".join(SHORT), "--json", str(written)],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env=os.environ | {"COLUMNS": "200"},
+    )
+    assert written.exists(), done.stdout + done.stderr
+    result = json.loads(written.read_text())
+    rows = {row["fault"]: row for row in result["rows"]}
+    failed = {name: row["seen"] for name, row in rows.items() if not row["passed"]}
+    assert not failed, failed
+    assert done.returncode == 0
+    assert set(rows) == {*SHORT, "recordings", "safety_log"}
+    assert result["figures"] == {"passed": len(rows), "failed": 0}
+    assert all(row["speed_share"] >= 0.8 for name, row in rows.items() if name in SHORT)
+    assert rows["safety_killed"]["detect_ms"] <= 150 >= rows["safety_frozen"]["detect_ms"]
