@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 DRIVER_STOPS = "driver: plays the verified stop"
 _STILL = 5  # equal set-points in a row that are rest; one or two are a command that came late
 _ON_PATH = 2e-3  # [rad] from a sample of the verified stop
+_LATEST = 4  # cycles that one command may make good for, by the driver's guard
 _RESET = 0.08  # [rad] a cycle, further than any joint can go: the world was reset
 _HOLDING = (0, 3)  # SafeCommand.SOURCE_HOLD and SOURCE_STOP
 _STOPPING, _STOPPED_MODE = 2, 3  # DriverState.MODE_*
@@ -65,7 +67,9 @@ class Findings(NamedTuple):
         reasons: named by safety after the fault, and what the driver did.
         holds, stops: whether safety held the arm; whether somebody latched STOPPED.
         off_path: largest distance of the set-point from the verified stops, from reaction to rest [rad].
-        leap: largest step of the set-point as a share of what the velocity limits allow; resets of the world apart.
+        leap: largest step of the set-point as a share of what the velocity limits allow in the four cycles that a late
+            command may make good for; resets of the world apart.
+        start: largest first step of the set-point after it stood [rad]; resets of the world apart.
         outside: states whose set-point lies outside the joints' range.
         gap: longest time between two commands [s].
     """
@@ -80,6 +84,7 @@ class Findings(NamedTuple):
     stops: bool
     off_path: float
     leap: float
+    start: float
     outside: int
     gap: float
 
@@ -155,11 +160,13 @@ class Record:
         reaction = min((time for time in reactions if time <= over), default=math.nan)
         during = [state for state in after if state.time <= over]
         rest = _rest(during)
+        standing = during[rest:] if rest >= 0 else []
+        reset = next((i for i in range(1, len(standing)) if self._is_reset(*standing[i - 1 : i + 1])), len(standing))
         return Findings(
             detect=reaction - fault,
             cycles=_cycles(states, commands, fault),
             rest=(during[rest].time - fault) if rest >= 0 else math.nan,
-            stays=rest >= 0 and all((s.commanded == during[rest].commanded).all() for s in during[rest:]),
+            stays=rest >= 0 and all((s.commanded == standing[0].commanded).all() for s in standing[:reset]),
             bound=self._braking(states, fault, reaction),
             reasons=_named(during, commands, statuses, fault, over),
             holds=not math.isnan(reaction),
@@ -167,6 +174,7 @@ class Record:
             or any(s.mode in (_STOPPING, _STOPPED_MODE) for s in during),
             off_path=_off_path(during[: rest + 1], commands, reaction),
             leap=self._leap([state for state in states if state.time <= until]),
+            start=self._start([state for state in states if state.time <= until]),
             outside=sum(
                 bool((s.commanded < self.spec.position_lower).any() or (s.commanded > self.spec.position_upper).any())
                 for s in after
@@ -178,7 +186,7 @@ class Record:
         """Time of the profile from the fastest set-point up to the reaction: v / a, and the ramps of a [s]."""
         spec, end = self.spec, fault if math.isnan(reaction) else reaction
         speed = np.zeros(len(spec.joint_names))
-        for before, state in zip(states, states[1:], strict=False):
+        for before, state in pairwise(states):
             cycles = state.sequence - before.sequence
             if fault - 0.05 <= state.time <= end and 0 < cycles <= 5:
                 speed = np.maximum(speed, np.abs(state.commanded - before.commanded) / (cycles * spec.control_period))
@@ -186,16 +194,31 @@ class Record:
         return float((speed / spec.acceleration_limits + ramps).max()) + spec.control_period
 
     def _leap(self, states: list[State]) -> float:
-        largest = 0.0
-        for before, state in zip(states, states[1:], strict=False):
-            cycles = state.sequence - before.sequence
-            # A driver that restarted counts anew; a world that was reset moves the arm as well.
-            reset = any(before.sequence < start <= state.sequence for start in self.starts)
-            if not 0 < cycles <= 20 or reset or np.abs(state.measured - before.measured).max() > cycles * _RESET:
-                continue
-            allowed = self._limits.velocity * cycles * self.spec.control_period
-            largest = max(largest, float((np.abs(state.commanded - before.commanded) / allowed).max()))
+        allowed = self._limits.velocity * _LATEST * self.spec.control_period
+        steps = [np.abs(b.commanded - a.commanded) / allowed for a, b in pairwise(states) if self._follows(a, b)]
+        return float(np.max(steps, initial=0.0))
+
+    def _start(self, states: list[State]) -> float:
+        largest, still = 0.0, 0
+        for before, state in pairwise(states):
+            step = float(np.abs(state.commanded - before.commanded).max())
+            if not self._follows(before, state):
+                still = 0
+            elif step == 0.0:
+                still += 1
+            else:
+                largest, still = max(largest, step if still >= _STILL else 0.0), 0
         return largest
+
+    def _follows(self, before: State, state: State) -> bool:
+        """Whether a state is the next of the same run of the driver, or nearly so, in a world that was not reset."""
+        return 0 < state.sequence - before.sequence <= 2 and not self._is_reset(before, state)
+
+    def _is_reset(self, before: State, state: State) -> bool:
+        """Whether the world was reset between two states: that moves the arm itself, and begins an episode."""
+        cycles = max(state.sequence - before.sequence, 1)
+        moved = float(np.abs(state.measured - before.measured).max())
+        return moved > cycles * _RESET or any(before.sequence < each <= state.sequence for each in self.starts)
 
 
 def _rest(states: list[State]) -> int:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from physai_ros.cli.fault_rig import Rig
 
 _SPEED = 0.8  # share of its permitted speed at which the arm must move when a fault comes
-_LEAP = 1.05  # share of a velocity limit that a step of the set-point may take
+_LEAP = 1.05  # share of what a late command may make good for that a step of the set-point may take
+_START = 5e-3  # [rad] what acceleration allows in the first three cycles
 _OFF_PATH = 5e-3  # [rad]
 _RECOVERY = 60.0  # [s]
 _RANDOM_MOMENT = 4.0  # [s]
@@ -41,7 +42,7 @@ class _Row:
     repeat: int
     speed_share: float
     off_path_rad: float
-    leap_share: float
+    start_rad: float
     passed: bool
 
 
@@ -199,7 +200,7 @@ def _inject(fault: Fault, turn: int, rig: Rig, delay: float) -> _Row:
         repeat=turn,
         speed_share=share,
         off_path_rad=found.off_path if stands else math.nan,
-        leap_share=found.leap,
+        start_rad=found.start,
         passed=not problems,
     )
 
@@ -224,6 +225,7 @@ def _problems(fault: Fault, found: Findings, notice: float, *, timed: bool) -> l
             wrong.append(otherwise)
 
     must(found.leap <= _LEAP, f"the set-point leapt by {found.leap:.2f} of what the velocity limits allow")
+    must(found.start <= _START, f"the set-point began to move with a jump of {found.start:.4f} rad")
     must(found.outside == 0, f"{found.outside} set-points outside the joints' range")
     if fault.ending is Ending.GOES_ON:
         must(fault.may_stop or not found.stops, "the arm was stopped")
