@@ -15,7 +15,6 @@ from physai_ros.cli.fault import Ending, Fault
 from physai_ros.cli.fault_rig import Rig
 
 _WRITERS = ("feedback_collector", "sparse_trainer", "evaluator", "safety_monitor", "episode_manager")
-_AIR = 4 * 2**20  # [byte] of address space that is left
 
 
 @contextmanager
@@ -42,7 +41,7 @@ def _disk_full(rig: Rig) -> Iterator[None]:
 
 @contextmanager
 def _no_memory(rig: Rig) -> Iterator[None]:
-    with _limited([rig.pids["sparse_trainer"]], resource.RLIMIT_AS, lambda pid: _address_space(pid) + _AIR):
+    with _limited([rig.pids["sparse_trainer"]], resource.RLIMIT_AS, _address_space):
         yield
 
 
@@ -104,6 +103,7 @@ FAULTS = (
         "control unaffected; what is not recorded is counted and said; the safety log waits in memory",
         Ending.GOES_ON,
         _disk_full,
+        noticed=_disk_noticed,
         held=4.0,
     ),
     Fault(
@@ -111,6 +111,7 @@ FAULTS = (
         "control unaffected; the trainer resumes from its last durable state",
         Ending.GOES_ON,
         _no_memory,
+        noticed=_trainer_failed,
         held=4.0,
     ),
     Fault(

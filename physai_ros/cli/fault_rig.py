@@ -74,7 +74,11 @@ def fault_rig(seed: int, namespace: str, run: Path | None = None) -> Iterator[Ri
             relays.append(relay)
             yield
 
-    settings = {"sensor_fusion": {"task": TASK, "object_timeout": OBJECT_TIMEOUT}}
+    settings = {
+        "sensor_fusion": {"task": TASK, "object_timeout": OBJECT_TIMEOUT},
+        # The trainer is never done, as it would be at work on a robot that learns.
+        "sparse_trainer": {"updates_per_episode": 100_000},
+    }
     with live_graph(
         TASK,
         seed,
