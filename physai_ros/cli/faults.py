@@ -201,12 +201,12 @@ def _inject(fault: Fault, turn: int, rig: Rig, delay: float) -> _Row:
     )
     recovery = time.monotonic() - began if recovered else math.nan
     found = record.findings(began, over, time.monotonic(), by_command=fault.cycles is not None)
-    lost = _unreadable(rig)
+    lost = _missing(rig)
     problems = _problems(fault, found, notice, timed=not delay)
     if not recovered:
         problems.append("did not come back to work")
     if lost:
-        problems.append(f"{lost} episodes cannot be read")
+        problems.append(f"{lost} episodes were announced and are not there")
     stands = fault.ending.name == "RESTS"
     return _Row(
         fault=fault.name,
@@ -279,25 +279,20 @@ def _said(fault: Fault, found: Findings) -> str:
     return (", ".join(found.reasons) or "no reaction") + cycles
 
 
-def _unreadable(rig: Rig) -> int:
-    """Episodes that were announced and cannot be read."""
-    from physai_ros.experience.store import EpisodeStore, StoreError
+def _missing(rig: Rig) -> int:
+    """Episodes that were announced and are not there; whether they can be read is seen at the end."""
+    from physai_ros.experience.store import EpisodeStore
 
-    store, lost = EpisodeStore(rig.graph.run / "episodes", create=False), 0
-    for message in list(rig.monitor.feedback):
-        try:
-            store.read(message.episode_id)
-        except StoreError:
-            lost += 1
-    return lost
+    store = EpisodeStore(rig.graph.run / "episodes", create=False)
+    return sum(message.episode_id not in store for message in list(rig.monitor.feedback))
 
 
 def _recordings(rig: Rig, rows: list[_Row]) -> _Row:
-    """Whether every episode that was begun is in the store, but for those that the disk had no room for."""
+    """Whether every episode that was begun can be read, but for those that the disk had no room for."""
     from physai_ros.cli.fault_rig import wait_until
-    from physai_ros.experience.store import EpisodeStore
+    from physai_ros.experience.store import EpisodeStore, StoreError
 
-    expected = "every episode that was begun is in the store, announced or recovered"
+    expected = "every episode that was begun is in the store, announced or recovered, and can be read"
     begun = dict(rig.record.episodes)
     running = max(begun, key=begun.__getitem__, default="")
     store = EpisodeStore(rig.graph.run / "episodes", create=False)
@@ -307,12 +302,17 @@ def _recordings(rig: Rig, rows: list[_Row]) -> _Row:
         return [episode for episode in begun if episode not in there and episode != running]
 
     wait_until(lambda: not missing(), 10.0)
-    full = sum(row.fault == "disk_full" for row in rows)
-    gone = missing()
-    seen = f"{len(begun)} begun, {len(begun) - len(gone) - 1} in the store, 1 running"
-    if gone:
-        seen += f", {len(gone)} missing, of which up to {2 * full} on a full disk"
-    return _whole("recordings", expected, seen, max(0, len(gone) - 2 * full))
+    gone, damaged = len(missing()), 0
+    for episode in store.ids():
+        try:
+            store.read(episode)
+        except StoreError:
+            damaged += 1
+    full = 2 * sum(row.fault == "disk_full" for row in rows)
+    seen = f"{len(begun)} begun, {gone} missing, {damaged} damaged"
+    if gone and full:
+        seen += f"; up to {full} on a full disk"
+    return _whole("recordings", expected, seen, max(0, gone - full) + damaged)
 
 
 def _safety_log(rig: Rig) -> _Row:
