@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-policies = typer.Typer(no_args_is_help=True, help="List, compare, promote and roll back policy versions.")
+from physai_ros.cli.calibrate import calibrate_version
+
+policies = typer.Typer(no_args_is_help=True, help="List, compare, promote, roll back and calibrate policy versions.")
 
 Registry = Annotated[Path, typer.Option("--registry", help="Folder of the policy versions.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
@@ -134,3 +136,6 @@ def rollback_version(
 
     activation = rollback(PolicyRegistry(registry), version, reason)
     typer.echo(f"{activation.version} is active again, generation {activation.generation}")
+
+
+policies.command("calibrate")(calibrate_version)

@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import dataclass
 
+from std_msgs.msg import Float32
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
@@ -27,6 +28,7 @@ from physai_ros.safety.journal import SafetyJournal
 from physai_ros.safety.limits import SafetyConfigurationError, SafetyLimits
 from physai_ros.safety.lock_step import LockStepGate
 from physai_ros.safety.monitoring import is_overtaken
+from physai_ros.safety.separation import PersonWatch, ProtectiveSeparation
 from physai_ros.safety.state_machine import SafetyState
 from physai_ros.safety.supervisor import SafetySupervisor
 
@@ -47,6 +49,16 @@ class Parameters:
     workspace_lower: tuple[float, ...] = parameter((), "Lower corner x, y, z of the tool's box [m]; empty: default.")
     workspace_upper: tuple[float, ...] = parameter((), "Upper corner x, y, z of the tool's box [m]; empty: default.")
     reduced_speed: bool = parameter(False, "Go at a quarter of the speed limits.")
+    heed_alarm: bool = parameter(
+        True, "Slow down, hold and ask for the operator when the policy's alarm is raised (only where it has one)."
+    )
+    person_distance: bool = parameter(
+        False, "Scale the speed by the distance [m] on person_distance; silence counts as a person who is near."
+    )
+    person_speed: float = parameter(1.6, "Speed at which a person comes nearer [m/s].", minimum=0.0, maximum=5.0)
+    person_reaction: float = parameter(0.1, "From measuring a person to braking [s].", minimum=0.0, maximum=2.0)
+    person_margin: float = parameter(0.2, "Reach and uncertainty, C + Z_d + Z_r [m].", minimum=0.0, maximum=5.0)
+    person_timeout: float = parameter(0.2, "Age from which a distance is silence [s].", minimum=0.01, maximum=5.0)
     sink_without_timeout: str = parameter(
         "", "Why a driver without a time-out of its own is accepted; empty: it is not."
     )
@@ -79,6 +91,14 @@ class SafetyMonitor(ManagedNode):
         self._supervisor.set_reduced_speed(p.reduced_speed)
         self._picture = SafetyMarkers(spec.base_frame, limits, kinematics)
         self._journal = SafetyJournal(AuditLog(p.audit_log) if p.audit_log else None)
+        self._supervisor.heed_alarm(p.heed_alarm)
+        self._person: PersonWatch | None = None
+        if p.person_distance:
+            separation = ProtectiveSeparation.of_limits(
+                limits, person_speed=p.person_speed, reaction_time=p.person_reaction, margin=p.person_margin
+            )
+            self._person = PersonWatch(separation, p.person_timeout)
+            self.subscribe(Float32, "person_distance", self._on_person, qos.CONTROL)
         self._link = DriverLink(self, p.driver_timeout)
         self._commands = self.publisher(msg.SafeCommand, "safe_command", qos.CONTROL_WRITER)
         self._status = self.publisher(msg.SafetyStatus, "safety_status", qos.EVENT)
@@ -165,6 +185,9 @@ class SafetyMonitor(ManagedNode):
         self._state = from_message(message)
         self._decide()
 
+    def _on_person(self, message: Float32) -> None:
+        self._person.hear(message.data, time.monotonic())
+
     def _on_proposal(self, message: msg.RobotAction) -> None:
         self._gate.hear_proposal(from_message(message))
         self._decide_if_waiting()
@@ -201,6 +224,8 @@ class SafetyMonitor(ManagedNode):
         if state.lock_step and not gate.is_open(state.sequence, time.monotonic()):
             return
         before = self._supervisor.state
+        if self._person is not None:
+            self._supervisor.set_separation(self._person.at(time.monotonic()))
         if state.lock_step:
             now, intervention = state.stamp, gate.intervention_for(state.sequence)
         else:
@@ -232,8 +257,14 @@ class SafetyMonitor(ManagedNode):
                 self._publish_status()
 
     def _publish_status(self) -> None:
-        self._status.publish(safety_status_message(self._supervisor.status(), self.now()))
+        report = self._supervisor.status()
+        self._status.publish(safety_status_message(report, self.now()))
         self._note_state()
+        if "operator_needed" in report.reasons:
+            self.get_logger().warning(
+                "the policy's alarm lasts: take over, end the episode, or call resume to let it go on",
+                throttle_duration_sec=5.0,
+            )
 
     def _heartbeat(self) -> None:
         self._publish_status()
@@ -257,6 +288,7 @@ class SafetyMonitor(ManagedNode):
 
     def _resume(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._supervisor.state != SafetyState.STOPPED:
+            self._supervisor.answer_alarm()
             response.success, response.message = True, "not stopped"
             return response
         try:

@@ -21,6 +21,8 @@ COMMANDS = (
     "bench latency",
     "data list",
     "policies list",
+    "policies calibrate",
+    "bench alarm",
 )
 
 

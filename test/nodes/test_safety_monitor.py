@@ -17,6 +17,7 @@ import rclpy
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.executors import SingleThreadedExecutor
+from std_msgs.msg import Float32
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
@@ -231,6 +232,34 @@ def test_paced_it_permits_holds_stops_and_resumes(bench, tmp_path):
     said = [(record["state"], record["reasons"]) for record in records if record["event"] == "state"]
     assert ("hold", ["proposal_stale"]) in said
     assert any(state == "stopped" and reasons[0] == "emergency_stop" for state, reasons in said)
+
+
+def test_a_person_and_an_alarm_slow_the_arm_hold_it_and_let_it_go(bench):
+    bench = bench("paced", person_distance=True, person_timeout=2.0)
+    bench.start_both()
+    bench.on_state = bench.wave
+    bench.until(lambda: "person_distance_silent" in bench.status.reasons)
+    assert bench.status.state == msg.SafetyStatus.HOLD
+    person = bench.node.create_publisher(Float32, "person_distance", qos.CONTROL)
+
+    def seen_at(distance: float, holds: Callable[[], bool]) -> None:
+        def heard() -> bool:
+            person.publish(Float32(data=distance))
+            return holds()
+
+        bench.until(heard)
+
+    seen_at(1.0, lambda: "person_near" in bench.status.reasons and bench.speed() > 0)
+    seen_at(0.1, lambda: "person_too_near" in bench.status.reasons)
+    seen_at(float("inf"), lambda: bench.status.state == msg.SafetyStatus.NOMINAL)
+
+    bench.on_state = lambda state: bench.propose(state, bench.spec.home_positions, uncertainty=1.5)
+    seen_at(float("inf"), lambda: "operator_needed" in bench.status.reasons)
+    assert bench.status.state == msg.SafetyStatus.HOLD
+    bench.on_state = bench.wave
+    seen_at(float("inf"), lambda: bench.status.reasons == ["operator_needed"])
+    assert bench.call(Trigger, "resume").success
+    seen_at(float("inf"), lambda: bench.status.state == msg.SafetyStatus.NOMINAL)
 
 
 def test_a_foreign_publisher_moves_nothing_and_is_counted(bench):
