@@ -46,6 +46,7 @@ class _Row:
     off_path_rad: float
     start_rad: float
     disturbed: int
+    late_ms: float
     passed: bool
 
 
@@ -156,7 +157,7 @@ def _sink(name: str, turn: int, seed: int) -> _Row:
             problems.append("at rest too late or not at all")
     milliseconds = (1e3 * found.detect, 1e3 * found.rest, 1e3 * found.bound, math.nan)
     seen = "; ".join([seen, *problems])
-    return _Row(name, expected, seen, *milliseconds, 0, turn, 0.85, math.nan, math.nan, 0, not problems)
+    return _Row(name, expected, seen, *milliseconds, 0, turn, 0.85, math.nan, math.nan, 0, 0.0, not problems)
 
 
 def _undisturbed(fault: Fault, turn: int, rig: Rig, pulse: Pulse, delay: float) -> _Row:
@@ -166,8 +167,9 @@ def _undisturbed(fault: Fault, turn: int, rig: Rig, pulse: Pulse, delay: float) 
     for attempt in range(_ATTEMPTS):
         began = time.monotonic()
         row = _inject(fault, turn, rig, delay)
-        row.disturbed = attempt
-        if row.passed or pulse.lateness(began, time.monotonic()) < DISTURBED:
+        late = pulse.lateness(began, time.monotonic())
+        row.disturbed, row.late_ms = attempt, 1e3 * late
+        if row.passed or late < DISTURBED:
             break
     return row
 
@@ -222,6 +224,7 @@ def _inject(fault: Fault, turn: int, rig: Rig, delay: float) -> _Row:
         off_path_rad=found.off_path if stands else math.nan,
         start_rad=found.start,
         disturbed=0,
+        late_ms=0.0,
         passed=not problems,
     )
 
@@ -329,7 +332,7 @@ def _safety_log(rig: Rig) -> _Row:
 
 def _whole(name: str, expected: str, seen: str, lost: int) -> _Row:
     nan = math.nan
-    return _Row(name, expected, seen, nan, nan, nan, nan, lost, 0, nan, nan, nan, 0, lost == 0)
+    return _Row(name, expected, seen, nan, nan, nan, nan, lost, 0, nan, nan, nan, 0, 0.0, lost == 0)
 
 
 def _show(rows: list[_Row], console: Console) -> None:
