@@ -70,6 +70,7 @@ def processes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 name=process.name,
                 namespace=namespace,
                 parameters=[*common, parameter_file, {"use_sim_time": use_sim_time}],
+                remappings=list(process.remappings.items()),
                 # Nodes do not outlive launch, however it ends.
                 prefix=shlex.join([sys.executable, "-S", "-E", tied.__file__, str(process.nice)]),
                 respawn=respawn,

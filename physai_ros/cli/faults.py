@@ -1,8 +1,8 @@
-"""`physai faults`: kill each process of the live graph while the arm moves, and measure what happens."""
+"""`physai faults`: the fault matrix against the live graph, with measured times to notice and to come to rest."""
 
 from __future__ import annotations
 
-import signal
+import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,37 +11,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from physai_ros.deployment.supervised import SupervisedGraph
-    from physai_ros.ros.graph_monitor import GraphMonitor
+    from rich.console import Console
 
-_REACTION = 0.25
-"""Longest time from a kill to the first sign of a reaction [s]: time-outs of 0.1 s, a heartbeat, a busy machine."""
-_SETTLE = 0.5
-"""Beyond reaction and braking, time until the measured speed is that of an arm at rest [s]."""
-_REST = 0.03  # [rad/s]
-_WATCHED = 2.0  # [s]
+    from physai_ros.cli.fault import Fault
+    from physai_ros.cli.fault_pulse import Pulse
+    from physai_ros.cli.fault_record import Findings
+    from physai_ros.cli.fault_rig import Rig
+
+_SPEED = 0.8  # share of its permitted speed at which the arm must move when a fault comes
+_LEAP = 1.05  # share of what a late command may make good for that a step of the set-point may take
+_START = 5e-3  # [rad] what acceleration allows in the first three cycles
+_OFF_PATH = 5e-3  # [rad]
+_ATTEMPTS = 4
 _RECOVERY = 60.0  # [s]
-_RANDOM_MOMENT = 4.0  # [s] an episode of `reach` and what lies between two
-
-
-@dataclass(frozen=True)
-class _Fault:
-    name: str
-    node: str
-    expected: str
-    stops: bool
-
-
-FAULTS = (
-    _Fault("policy_killed", "policy_inference", "hold within the action time-out; goes on when it is back", True),
-    _Fault("fusion_killed", "sensor_fusion", "hold; goes on when it is back", True),
-    _Fault("safety_killed", "safety_monitor", "driver plays the verified stop; comes back STOPPED", True),
-    _Fault("driver_killed", "driver_node", "STOPPED; comes back STOPPED", True),
-    _Fault("trainer_killed", "sparse_trainer", "control unaffected", False),
-    _Fault("feedback_killed", "feedback_collector", "control unaffected; the episode so far is recovered", False),
-    _Fault("evaluator_killed", "evaluator", "control unaffected", False),
-    _Fault("manager_killed", "episode_manager", "the running episode ends safely; another begins", False),
-)
+_RANDOM_MOMENT = 4.0  # [s]
+SINKS = {"sink_with_timeout": 0.1, "sink_without_timeout": math.inf}
+"""Controllers behind a driver that is killed, and their own time-outs [s]."""
+_SINK_LATE = 0.02  # [s] of the two loops and the scheduler
+_EPISODE = 45.0  # [s] that an episode of the rig lasts for sure: its end is no reaction to a fault
 
 
 @dataclass
@@ -54,168 +41,324 @@ class _Row:
     braking_bound_ms: float
     recovery_ms: float
     lost: int
+    repeat: int
+    speed_share: float
+    off_path_rad: float
+    start_rad: float
+    disturbed: int
+    late_ms: float
     passed: bool
 
 
 def faults(
-    only: Annotated[str, typer.Option(help="One fault by name.", show_default="all")] = "",
+    only: Annotated[
+        str, typer.Option(help="Faults by name or by first word, separated by commas.", show_default="all")
+    ] = "",
+    repeat: Annotated[int, typer.Option(min=1, max=100, help="How often each fault is brought about.")] = 1,
     random: Annotated[
         int, typer.Option(min=0, help="Instead of the matrix: so many kills of any node at random moments.")
     ] = 0,
-    task: Annotated[str, typer.Option(help="Task that the arm does meanwhile.")] = "reach",
     namespace: Annotated[str, typer.Option(help="ROS namespace of the graph that is started.")] = "faults",
-    seed: Annotated[int, typer.Option(min=0, help="Of policy and episodes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of policy, episodes and random faults.")] = 0,
+    run: Annotated[Path | None, typer.Option(help="Folder of the run, kept.", show_default="one that is not")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the rows to this file.")] = None,
 ) -> None:
-    """Run the fault matrix against a live graph: each process is killed once, while the arm moves.
+    """Run the fault matrix against a live graph whose arm moves at 80 % or more of its permitted speed.
 
-    Every episode that was announced must be readable afterwards.
+    Every episode that was begun must be readable afterwards, and the safety log whole.
     """
     import numpy as np
     from rich.console import Console
 
-    from physai_ros.cli.live_graph import live_graph
+    from physai_ros.cli.fault_pulse import Pulse
+    from physai_ros.cli.fault_rig import fault_rig
     from physai_ros.cli.results import write_json
 
-    chosen = [fault for fault in FAULTS if only in ("", fault.name)]
-    if not chosen:
-        raise ValueError(f"there is no fault '{only}'; there are {', '.join(fault.name for fault in FAULTS)}")
+    chosen, sinks = _chosen(only)
     generator = np.random.default_rng(seed)
-    delays = [0.0] * len(chosen)
+    plan: list[tuple[Fault, int, float]] = [(fault, turn, 0.0) for turn in range(repeat) for fault in chosen]
     if random:
-        chosen = [chosen[index] for index in generator.integers(len(chosen), size=random)]
-        delays = generator.uniform(0.0, _RANDOM_MOMENT, size=random).tolist()
+        kills = [fault for fault in _all() if fault.restarts and fault.name.endswith("_killed")]
+        picks = generator.integers(len(kills), size=random)
+        delays = generator.uniform(0.0, _RANDOM_MOMENT, size=random)
+        plan = [(kills[pick], turn, float(delay)) for turn, (pick, delay) in enumerate(zip(picks, delays, strict=True))]
+        sinks = []
     console, rows = Console(), []
-    with live_graph(task, seed, namespace=namespace) as (graph, monitor):
-        for fault, delay in zip(chosen, delays, strict=True):
-            with console.status(f"{fault.name}: {fault.node} is killed while the arm moves"):
-                rows.append(_inject(fault, graph, monitor, delay))
-            console.print(f"{'passed' if rows[-1].passed else 'FAILED'}  {fault.name}: {rows[-1].seen}")
+
+    def add(row: _Row) -> None:
+        rows.append(row)
+        console.print(f"{'passed' if row.passed else 'FAILED'}  {row.fault}: {row.seen}", highlight=False)
+
+    for turn in range(repeat):
+        for name in sinks:
+            add(_sink(name, turn, seed))
+    if plan:
+        with fault_rig(seed, namespace, run) as rig, Pulse() as pulse:
+            try:
+                for fault, turn, delay in plan:
+                    with console.status(f"{fault.name}, {turn + 1}: {fault.expected}"):
+                        row = _undisturbed(fault, turn, rig, pulse, delay)
+                    add(row)
+            except KeyboardInterrupt:
+                console.print(f"interrupted: {len(rows)} of {len(plan)} faults were brought about")
+            add(_recordings(rig, rows))
+            add(_safety_log(rig))
     _show(rows, console)
     passed = sum(row.passed for row in rows)
     if json_file is not None:
-        figures = {"passed": float(passed), "failed": float(len(rows) - passed)}
+        figures = {"passed": passed, "failed": len(rows) - passed, "disturbed": sum(row.disturbed for row in rows)}
         write_json(json_file, "faults", seed, figures, rows=[asdict(row) for row in rows])
     if passed < len(rows):
         raise typer.Exit(1)
 
 
-class _Watch:
-    """What is seen after a kill: first reaction, first rest, whether the arm was stopped, largest gap of commands."""
+def _all() -> list[Fault]:
+    from physai_ros.cli import fault_messages, fault_processes, fault_resources
 
-    def __init__(self, monitor: GraphMonitor) -> None:
-        self.reacted = self.rested = 0.0
-        self.reaction = ""
-        self.gap = 0.0
-        self.stopped = False
-        self._last = time.monotonic()
-        self._monitor = monitor
-        monitor.hooks.append(self._hear)
-
-    def close(self) -> None:
-        self._monitor.hooks.remove(self._hear)
-        self.gap = max(self.gap, time.monotonic() - self._last)
-
-    def _hear(self, message: object) -> None:
-        from physai_ros.msg import DriverState, SafeCommand, SafetyStatus
-
-        now = time.monotonic()
-        if isinstance(message, SafeCommand):
-            self.gap = max(self.gap, now - self._last)
-            self._last = now
-            if message.source in (SafeCommand.SOURCE_HOLD, SafeCommand.SOURCE_STOP):
-                self._react(now, f"safety: {', '.join(message.reasons) or 'hold'}")
-        elif isinstance(message, SafetyStatus) and message.state >= SafetyStatus.HOLD:
-            self.stopped |= message.state == SafetyStatus.STOPPED
-            self._react(now, f"safety: {', '.join(message.reasons) or 'hold'}")
-        elif isinstance(message, DriverState):
-            if message.mode in (DriverState.MODE_STOPPING, DriverState.MODE_STOPPED):
-                self.stopped = True
-                self._react(now, "driver: plays the verified stop")
-            slow = max(abs(value) for value in message.joint_velocities) < _REST
-            self.rested = (self.rested or now) if slow else 0.0
-
-    def _react(self, now: float, what: str) -> None:
-        if not self.reacted:
-            self.reacted, self.reaction = now, what
+    return [*fault_processes.FAULTS, *fault_messages.FAULTS, *fault_resources.FAULTS]
 
 
-def _inject(fault: _Fault, graph: SupervisedGraph, monitor: GraphMonitor, delay: float) -> _Row:
+def _chosen(only: str) -> tuple[list[Fault], list[str]]:
+    """Faults of these names or first words, in the matrix's order, and sinks likewise.
+
+    Raises:
+        ValueError: a name is none.
+    """
+    faults = {fault.name: fault for fault in _all()}
+    wanted = {name.strip() for name in only.split(",") if name.strip()}
+    known = [*faults, *SINKS]
+    for name in wanted:
+        if not any(name in (each, each.partition("_")[0]) for each in known):
+            raise ValueError(f"there is no fault '{name}'; there are {', '.join(known)}")
+    picked = [name for name in known if not wanted or wanted & {name, name.partition("_")[0]}]
+    return [faults[name] for name in picked if name in faults], [name for name in picked if name in SINKS]
+
+
+def _sink(name: str, turn: int, seed: int) -> _Row:
+    """A driver killed in front of a controller with, and without, a time-out of its own."""
+    from physai_ros.cli.fault_sink import kill_driver
+
+    timeout = SINKS[name]
+    found = kill_driver(timeout, seed + turn)
+    problems = [] if found.accepted_in_writing else ["not even accepted in writing"]
+    if math.isinf(timeout):
+        expected = "refused at activation unless accepted in writing: nothing stops the arm"
+        seen = f"refused: {found.refusal}; in writing: {'goes on' if math.isnan(found.rest) else 'stops'} when killed"
+        if not found.refusal:
+            problems.append("it must be refused")
+    else:
+        expected = "the controller stops by itself"
+        seen = f"stopped by its own time-out of {1e3 * timeout:.0f} ms"
+        if found.refusal:
+            problems.append(f"refused: {found.refusal}")
+        if not found.detect <= timeout + _SINK_LATE:
+            problems.append("it began to brake too late or not at all")
+        if not found.rest <= timeout + _SINK_LATE + found.bound:
+            problems.append("at rest too late or not at all")
+    milliseconds = (1e3 * found.detect, 1e3 * found.rest, 1e3 * found.bound, math.nan)
+    seen = "; ".join([seen, *problems])
+    return _Row(name, expected, seen, *milliseconds, 0, turn, 0.85, math.nan, math.nan, 0, 0.0, not problems)
+
+
+def _undisturbed(fault: Fault, turn: int, rig: Rig, pulse: Pulse, delay: float) -> _Row:
+    """What became of a fault; one that failed while the machine itself was late is brought about again."""
+    from physai_ros.cli.fault_pulse import DISTURBED
+
+    for attempt in range(_ATTEMPTS):
+        began = time.monotonic()
+        row = _inject(fault, turn, rig, delay)
+        late = pulse.lateness(began, time.monotonic())
+        row.disturbed, row.late_ms = attempt, 1e3 * late
+        if row.passed or late < DISTURBED:
+            break
+    return row
+
+
+def _inject(fault: Fault, turn: int, rig: Rig, delay: float) -> _Row:
+    """Bring a fault about at full speed, or `delay` [s] later whatever the arm does, and see what becomes of it."""
+    from physai_ros.cli.fault_rig import wait_until
     from physai_ros.cli.live_graph import STARTED, resume_until_moving
 
+    monitor, record = rig.monitor, rig.record
     if not resume_until_moving(monitor, STARTED):
-        raise TimeoutError(f"the policy did not move the arm within {STARTED:g} s; see {graph.run / 'logs'}")
-    _wait(lambda: False, delay)
-    bound, before = _braking_bound(monitor), graph.pid(fault.node)
-    watch, killed = _Watch(monitor), time.monotonic()
-    graph.signal(fault.node, signal.SIGKILL)
-    if fault.stops:
-        limit = _REACTION + bound + _SETTLE
-        _wait(lambda: watch.reacted and (watch.rested or fault.node == "driver_node"), limit)
-    else:
-        _wait(lambda: False, _WATCHED)
-    watch.close()
-    recovered = resume_until_moving(monitor, _RECOVERY, lambda: graph.pid(fault.node) not in (0, before))
-    recovery = time.monotonic() - killed if recovered else float("nan")
-    detect = watch.reacted - killed if watch.reacted else float("nan")
-    # The simulated arm is gone with its driver: there is nothing that could rest.
-    rest = watch.rested - killed if fault.stops and watch.rested and fault.node != "driver_node" else float("nan")
-    lost = _unreadable(graph, monitor)
-    if fault.stops:
-        resting = fault.node == "driver_node" or rest <= _REACTION + bound + _SETTLE
-        # At a random moment the arm may be at rest already, between two episodes.
-        passed = bool((detect <= _REACTION or delay) and resting and recovered and not lost)
-        seen = watch.reaction or "no reaction"
-    else:
-        passed = not watch.stopped and recovered and not lost
-        control = f"the arm was stopped ({watch.reaction})" if watch.stopped else "control went on"
-        seen = f"{control}, largest gap between commands {1e3 * watch.gap:.0f} ms"
-    seen += "; back to work" if recovered else "; did not come back to work"
-    milli = (1e3 * detect if fault.stops else float("nan"), 1e3 * rest, 1e3 * bound, 1e3 * recovery)
-    return _Row(fault.name, fault.expected, seen, *milli, lost, passed)
+        raise TimeoutError(f"the policy did not move the arm within {STARTED:g} s; see {rig.graph.run / 'logs'}")
+    rig.note_pids()
+    if not wait_until(lambda: _young(rig, fault.held) and record.share >= _SPEED, _RECOVERY):
+        raise TimeoutError(f"the arm did not reach {_SPEED:.0%} of its permitted speed within {_RECOVERY:g} s")
+    if delay:
+        wait_until(lambda: False, delay)
+    share, noticed = record.share, _never
+    if fault.noticed is not None:
+        noticed = fault.noticed(rig)
+    began = time.monotonic()
+    with fault.bring_about(rig):
+        notice = math.nan
+        if fault.noticed is not None and wait_until(noticed, fault.held):
+            notice = time.monotonic() - began
+        wait_until(_never, began + fault.held - time.monotonic())
+        over = time.monotonic()
+    old = rig.pids.get(fault.restarts, 0)
+    recovered = resume_until_moving(
+        monitor, _RECOVERY, lambda: not fault.restarts or rig.graph.pid(fault.restarts) not in (0, old)
+    )
+    recovery = time.monotonic() - began if recovered else math.nan
+    found = record.findings(began, over, time.monotonic(), by_command=fault.cycles is not None)
+    lost = _missing(rig)
+    problems = _problems(fault, found, notice, timed=not delay)
+    if not recovered:
+        problems.append("did not come back to work")
+    if lost:
+        problems.append(f"{lost} episodes were announced and are not there")
+    stands = fault.ending.name == "RESTS"
+    return _Row(
+        fault=fault.name,
+        expected=fault.expected,
+        seen=f"{'; '.join([_said(fault, found), *problems])}",
+        detect_ms=1e3 * (found.detect if fault.ending.name != "GOES_ON" else notice),
+        rest_ms=1e3 * found.rest if stands else math.nan,
+        braking_bound_ms=1e3 * found.bound if stands else math.nan,
+        recovery_ms=1e3 * recovery,
+        lost=lost,
+        repeat=turn,
+        speed_share=share,
+        off_path_rad=found.off_path if stands else math.nan,
+        start_rad=found.start,
+        disturbed=0,
+        late_ms=0.0,
+        passed=not problems,
+    )
 
 
-def _wait(condition: object, seconds: float) -> None:
-    """Wait for a condition, or until the time that is given to it is over."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and not condition():
-        time.sleep(0.002)
+def _never() -> bool:
+    return False
 
 
-def _braking_bound(monitor: GraphMonitor) -> float:
-    """Time that the profile needs to brake from the speed that is measured now [s]."""
-    import numpy as np
-
-    from physai_ros.robot.spec import RobotSpec
-
-    spec = RobotSpec.load("fr3_sim")
-    speed = np.abs(np.array(monitor.driver.joint_velocities))
-    ramp = spec.acceleration_limits / spec.jerk_limits
-    return float(np.max(speed / spec.acceleration_limits + ramp))
+def _young(rig: Rig, held: float) -> bool:
+    """Whether the episode that runs goes on for as long as a fault is to last."""
+    return bool(rig.record.episodes) and time.monotonic() - max(rig.record.episodes.values()) < _EPISODE - held
 
 
-def _unreadable(graph: SupervisedGraph, monitor: GraphMonitor) -> int:
-    """Episodes that were announced and cannot be read."""
+def _problems(fault: Fault, found: Findings, notice: float, *, timed: bool) -> list[str]:
+    """What is not as it must be; at a random moment (not `timed`) the arm may rest already."""
+    from physai_ros.cli.fault import Ending
+
+    wrong: list[str] = []
+
+    def must(holds: bool, otherwise: str) -> None:
+        if not holds:
+            wrong.append(otherwise)
+
+    must(found.leap <= _LEAP, f"the set-point leapt by {found.leap:.2f} of what the velocity limits allow")
+    must(found.start <= _START, f"the set-point began to move with a jump of {found.start:.4f} rad")
+    must(found.outside == 0, f"{found.outside} set-points outside the joints' range")
+    if fault.ending is Ending.GOES_ON:
+        must(fault.may_stop or not found.stops, "the arm was stopped")
+        must(fault.may_hold or not found.holds, "the arm was held")
+        if fault.noticed is not None:
+            must(not math.isnan(notice), "nobody noticed")
+        return wrong
+    if not timed:
+        return wrong
+    must(found.detect <= fault.detection, f"noticed after {1e3 * fault.detection:.0f} ms or not at all")
+    if fault.reasons:
+        must(bool(set(fault.reasons) & set(found.reasons)), f"none of {', '.join(fault.reasons)} was named")
+    if fault.cycles is not None:
+        must(0 <= found.cycles <= fault.cycles, f"deceleration began after {found.cycles} cycles")
+    if fault.ending is Ending.RESTS:
+        must(found.rest <= fault.detection + found.bound, "at rest too late or not at all")
+        must(found.stays, "it did not stay at rest")
+        must(found.off_path <= _OFF_PATH, f"{found.off_path:.4f} rad off the verified stop")
+    return wrong
+
+
+def _said(fault: Fault, found: Findings) -> str:
+    from physai_ros.cli.fault import Ending
+
+    if fault.ending is Ending.GOES_ON:
+        what = "stopped" if found.stops else "short holds" if found.holds else "control went on"
+        named = f" ({', '.join(found.reasons)})" if found.reasons else ""
+        return f"{what}{named}, largest gap between commands {1e3 * found.gap:.0f} ms"
+    cycles = f", after {found.cycles} cycles" if fault.cycles is not None else ""
+    return (", ".join(found.reasons) or "no reaction") + cycles
+
+
+def _missing(rig: Rig) -> int:
+    """Episodes that were announced and are not there; whether they can be read is seen at the end."""
+    from physai_ros.experience.store import EpisodeStore
+
+    store = EpisodeStore(rig.graph.run / "episodes", create=False)
+    return sum(message.episode_id not in store for message in list(rig.monitor.feedback))
+
+
+def _recordings(rig: Rig, rows: list[_Row]) -> _Row:
+    """Whether every episode that was begun can be read, but for those that the disk had no room for."""
+    from physai_ros.cli.fault_rig import wait_until
     from physai_ros.experience.store import EpisodeStore, StoreError
 
-    store, lost = EpisodeStore(graph.run / "episodes", create=False), 0
-    for message in list(monitor.feedback):
+    expected = "every episode that was begun is in the store, announced or recovered, and can be read"
+    begun = dict(rig.record.episodes)
+    running = max(begun, key=begun.__getitem__, default="")
+    store = EpisodeStore(rig.graph.run / "episodes", create=False)
+
+    def missing() -> list[str]:
+        there = set(store.ids())
+        return [episode for episode in begun if episode not in there and episode != running]
+
+    wait_until(lambda: not missing(), 10.0)
+    gone, damaged = len(missing()), 0
+    for episode in store.ids():
         try:
-            store.read(message.episode_id)
+            store.read(episode)
         except StoreError:
-            lost += 1
-    return lost
+            damaged += 1
+    full = 2 * sum(row.fault == "disk_full" for row in rows)
+    seen = f"{len(begun)} begun, {gone} missing, {damaged} damaged"
+    if gone and full:
+        seen += f"; up to {full} on a full disk"
+    return _whole("recordings", expected, seen, max(0, gone - full) + damaged)
 
 
-def _show(rows: list[_Row], console: object) -> None:
+def _safety_log(rig: Rig) -> _Row:
+    """Whether the chain of the safety log is whole after all that."""
+    from physai_ros.safety.audit import AuditError, verify_audit
+
+    path = rig.graph.run / "safety_audit.jsonl"
+    try:
+        verdict = verify_audit(path)
+        return _whole("safety_log", "the chain is whole", f"whole: {verdict.records} records", verdict.dropped)
+    except (AuditError, OSError) as error:
+        return _whole("safety_log", "the chain is whole", str(error), 1)
+
+
+def _whole(name: str, expected: str, seen: str, lost: int) -> _Row:
+    nan = math.nan
+    return _Row(name, expected, seen, nan, nan, nan, nan, lost, 0, nan, nan, nan, 0, 0.0, lost == 0)
+
+
+def _show(rows: list[_Row], console: Console) -> None:
+    """One line a fault: median and worst of its repeats."""
     from rich.table import Table
 
-    table = Table(title="fault matrix", title_justify="left")
-    for name in ("fault", "seen", "detect [ms]", "rest [ms]", "bound [ms]", "back [ms]", "lost", ""):
-        words = name in ("fault", "seen", "")
-        table.add_column(name, justify="left" if words else "right", no_wrap=name in ("fault", ""))
-    for row in rows:
-        times = (row.detect_ms, row.rest_ms, row.braking_bound_ms, row.recovery_ms)
-        cells = ["—" if value != value else f"{value:.0f}" for value in times]
-        table.add_row(row.fault, row.seen, *cells, str(row.lost), "passed" if row.passed else "FAILED")
+    table = Table(title="fault matrix: median (worst) of the repeats", title_justify="left")
+    for name in ("fault", "detect [ms]", "rest [ms]", "bound [ms]", "back [ms]", "lost", "passed"):
+        table.add_column(name, justify="left" if name == "fault" else "right", no_wrap=True)
+    for name in dict.fromkeys(row.fault for row in rows):
+        same = [row for row in rows if row.fault == name]
+        figures = [
+            _median_and_worst([row.detect_ms for row in same]),
+            _median_and_worst([row.rest_ms for row in same]),
+            _median_and_worst([row.braking_bound_ms for row in same], worst=False),
+            _median_and_worst([row.recovery_ms for row in same], worst=False),
+        ]
+        passed = f"{sum(row.passed for row in same)}/{len(same)}"
+        table.add_row(name, *figures, str(sum(row.lost for row in same)), passed)
     console.print(table)
+
+
+def _median_and_worst(values: list[float], *, worst: bool = True) -> str:
+    from statistics import median
+
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
+        return "—"
+    return f"{median(known):.0f} ({max(known):.0f})" if worst else f"{median(known):.0f}"

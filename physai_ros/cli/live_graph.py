@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from std_srvs.srv import Trigger
 
-from physai_ros.deployment.graph import load_graph
+from physai_ros.deployment.graph import Graph, load_graph
 from physai_ros.deployment.supervised import SupervisedGraph
 from physai_ros.evaluation.rollout import Rollout
 from physai_ros.msg import SafeCommand, SafetyStatus
@@ -28,9 +29,27 @@ STARTED = 90.0
 
 @contextmanager
 def live_graph(
-    task: str, seed: int, *, namespace: str, run: Path | None = None
+    task: str,
+    seed: int,
+    *,
+    namespace: str,
+    run: Path | None = None,
+    demonstrations: int = _DEMONSTRATIONS,
+    remappings: Mapping[str, Mapping[str, str]] | None = None,
+    beside: Callable[[], AbstractContextManager] = nullcontext,
+    more: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Iterator[tuple[SupervisedGraph, GraphMonitor]]:
     """The graph `sim`, paced, running episode after episode, and what listens to it, while the block lasts.
+
+    Args:
+        task: that the arm does.
+        seed: of policy and episodes.
+        namespace: of the graph.
+        run: its folder; None: one that goes with it.
+        demonstrations: that its policy imitates.
+        remappings: by node, names that it is to use in place of its own.
+        beside: entered before the graph is waited for, and left with it.
+        more: parameters by node.
 
     Raises:
         TimeoutError: the arm did not begin to move under the policy.
@@ -42,7 +61,7 @@ def live_graph(
             rollout,
             folder,
             TrainerConfig(seed=seed, warm_start_updates=_UPDATES),
-            demonstrations=_DEMONSTRATIONS,
+            demonstrations=demonstrations,
             seed=seed,
             noise=None,
             on_demonstration=lambda _done, _total: None,
@@ -56,10 +75,14 @@ def live_graph(
         settings["operator"] |= {"intervene": False, "resume": False}
         settings["evaluator"] |= {"promote": False}
         settings["episode_manager"] |= {"seed": seed, "episodes": 1_000_000}
-        graph = SupervisedGraph(load_graph("sim"), folder, namespace=namespace, settings=settings)
+        for name, values in (more or {}).items():
+            settings[name] = {**settings.get(name, {}), **values}
+        processes = load_graph("sim").processes
+        processes = tuple(replace(each, remappings=(remappings or {}).get(each.name, {})) for each in processes)
+        graph = SupervisedGraph(Graph("sim", processes), folder, namespace=namespace, settings=settings)
         wanted = ("ROS_", "FASTDDS_", "RMW_", "AMENT_")
         os.environ.update({name: value for name, value in graph.environment.items() if name.startswith(wanted)})
-        with graph, GraphMonitor(namespace) as monitor:
+        with graph, beside(), GraphMonitor(namespace) as monitor:
             if not resume_until_moving(monitor, STARTED):
                 raise TimeoutError(f"the policy did not move the arm within {STARTED:g} s; see {folder / 'logs'}")
             yield graph, monitor

@@ -27,6 +27,8 @@ class Process:
     """Started from low to high, stopped from high to low; the same number means together."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """ROS parameters, which a parameter file and then the user's own settings may override."""
+    remappings: Mapping[str, str] = field(default_factory=dict)
+    """Topic or service as the node calls it → as the graph calls it."""
     cpu_budget: float = 1.0
     """Share of one core that the process is expected to use, 0 to 1; what exceeds it is reported, not cut."""
     nice: int = 0
@@ -149,6 +151,8 @@ def command(process: Process, namespace: str, parameter_files: list[Path]) -> li
     """Return the command line of a process; later parameter files override earlier ones."""
     arguments = [str(executable_path(process.executable)), "--ros-args"]
     arguments += ["-r", f"__node:={process.name}", "-r", f"__ns:=/{namespace.strip('/')}"]
+    for own, graphs in process.remappings.items():
+        arguments += ["-r", f"{own}:={graphs}"]
     for file in parameter_files:
         arguments += ["--params-file", str(file)]
     return arguments

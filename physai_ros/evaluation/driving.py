@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from physai_ros.policy.runtime import CYCLES_PER_STEP
+from physai_ros.policy.runtime import CYCLES_PER_STEP, leash_for
 from physai_ros.robot.action import Intervention, RobotAction
 from physai_ros.robot.cartesian_reference import CartesianReference
 from physai_ros.robot.kinematics import Kinematics
@@ -73,7 +73,8 @@ class ScriptedDriver:
         self._operator = None if demonstrate else ScriptedOperator(self._task, generator)
         self._expert = self._task.expert(generator) if demonstrate else None
         self._name = "scripted_expert" if demonstrate else self._operator.name
-        self._reference = CartesianReference(self._kinematics, CYCLES_PER_STEP)
+        leash = leash_for(self._task.action_axes, self._task.action_scale)
+        self._reference = CartesianReference(self._kinematics, CYCLES_PER_STEP, leash)
         self._driving = False
         self._step_index = -1
         self._intent = TaskAction(np.zeros(6), 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 import time
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ _PURPOSES = {purpose.name.lower(): purpose for purpose in Purpose}
 _LABELS = ("", "success", "failure")
 GRACE = 1.0
 """Time beyond the task's limit after which an episode without a verdict is ended [s]."""
+_STOPPING = 1.0  # [s] that a stop may take at most: the world is not reset under an arm that still moves
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class EpisodeManager(ManagedNode):
         self._episode = EpisodeContext()
         self._prepared: EpisodeContext | None = None  # will run as soon as the world is reset and the arm may move
         self._is_reset = False
+        self._stop_began = -math.inf
         self._waiting_for = ""
         self._since = time.monotonic()
         self._stopped: bool | None = None
@@ -147,6 +150,7 @@ class EpisodeManager(ManagedNode):
 
     def _end(self, reason: str) -> None:
         self._done += 1
+        self._stop_began = time.monotonic() if reason == "safety" else -math.inf
         self._say(dataclasses.replace(self._episode, phase=Phase.ENDED, end_reason=reason))
         self._wait_for("feedback")
 
@@ -206,7 +210,8 @@ class EpisodeManager(ManagedNode):
 
     @property
     def _free(self) -> bool:
-        return not self._waiting_for and self._prepared is None and self._episode.phase != Phase.RUNNING
+        rests = time.monotonic() - self._stop_began > _STOPPING
+        return rests and not self._waiting_for and self._prepared is None and self._episode.phase != Phase.RUNNING
 
     def _wait_for(self, what: str) -> None:
         self._waiting_for, self._since = what, time.monotonic()

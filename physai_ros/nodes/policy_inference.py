@@ -92,6 +92,8 @@ class PolicyInference(ManagedNode):
             "episode": self._episode.episode_id,
             "problem": self._problem,
         }
+        if self._blind:
+            return WARN, f"holds, cannot use {self._blind}", values
         if self._problem:
             return ERROR, self._problem, values
         if self._answer is not None:
@@ -106,7 +108,7 @@ class PolicyInference(ManagedNode):
         self._version = ""
         self._begun = ""
         self._acted = 0
-        self._problem = ""
+        self._problem = self._blind = ""
 
     def _use_task(self, name: str) -> None:
         if self._task is not None and name in {self._task_name, ""}:
@@ -200,8 +202,10 @@ class PolicyInference(ManagedNode):
             self._respond(state)
 
     def _respond(self, state: RobotState) -> None:
-        if not state.modality("joints").valid:
-            return  # nothing to act on; the safety monitor names the modality
+        needed = ("joints", "objects") if self._task.objects else ("joints",)
+        self._blind = next((f"{name}: {m.reason}" for name in needed if not (m := state.modality(name)).valid), "")
+        if self._blind:
+            return  # nothing to act on: silence is answered by a hold
         self._acted += 1
         chunk = self._runtime.last_chunk
         if self._version:
@@ -239,7 +243,8 @@ class PolicyInference(ManagedNode):
             self._version = runtime.policy.version if runtime.policy is not None else ""
             self._problem = f"policy {version} refused: {problem}"
             self.get_logger().error(f"{self._problem}; acting by {self._version or 'holding'}")
-        return bool(problem)
+        # While a version loads in mid-episode the one in force goes on; between episodes there is time to wait.
+        return bool(problem) or (runtime.policy is not None and self._begun == self._episode.episode_id)
 
 
 def main() -> int:

@@ -27,9 +27,13 @@ from physai_ros.safety.audit import AuditLog
 from physai_ros.safety.journal import SafetyJournal
 from physai_ros.safety.limits import SafetyConfigurationError, SafetyLimits
 from physai_ros.safety.lock_step import LockStepGate
+from physai_ros.safety.monitoring import is_overtaken
 from physai_ros.safety.separation import PersonWatch, ProtectiveSeparation
 from physai_ros.safety.state_machine import SafetyState
 from physai_ros.safety.supervisor import SafetySupervisor
+
+_WATCH = 0.02  # [s] of the watchdog's period
+_LATE = 0.06  # [s] after which the watchdog itself comes too late: this process was kept from its work
 
 
 @dataclass(frozen=True)
@@ -106,11 +110,11 @@ class SafetyMonitor(ManagedNode):
         self.subscribe(msg.SafeCommand, "safe_command", self._on_command, qos.COMMAND, raw=True)
         self.serve(Trigger, "emergency_stop", self._emergency_stop)
         self.serve(Trigger, "resume", self._resume)
-        self.every(0.05, self._watch)
+        self.every(_WATCH, self._watch)
         self.every(0.1, self._heartbeat)
         self._token = ""
         self._own_tokens: list[bytes] = []
-        self._foreign = 0
+        self._foreign = self._late = 0
         self._episode = EpisodeContext()
         self._forget()
 
@@ -153,6 +157,7 @@ class SafetyMonitor(ManagedNode):
         names = ("decisions", "altered", "refused", "stops", "foreign_commands")
         values = {"reasons": ", ".join(report.reasons), **{name: getattr(report, name) for name in names}}
         values |= {f"margin_{name}": f"{share:.3f}" for name, share in report.margins.items()}
+        values["late_loops"] = self._late
         problem, audit = self._journal.health
         text = f"{report.state.name.lower()}; {problem}" if problem else report.state.name.lower()
         return (max(level, WARN) if problem else level), text, {**values, **audit}
@@ -162,6 +167,7 @@ class SafetyMonitor(ManagedNode):
         self._answer: msg.SafeCommand | None = None
         self._command: SafeCommand | None = None
         self._gate = LockStepGate()
+        self._watched = time.monotonic()
         self._expect()
 
     def _claim(self) -> None:
@@ -172,8 +178,8 @@ class SafetyMonitor(ManagedNode):
         self._supervisor.activate(self._link.state())
 
     def _on_state(self, message: msg.DriverState) -> None:
-        if self._answer is not None and message.sequence == self._answer.state_sequence:
-            if message.lock_step:
+        if self._answer is not None and is_overtaken(message.sequence, self._answer.state_sequence):
+            if message.lock_step and message.sequence == self._answer.state_sequence:
                 self._commands.publish(self._answer)  # the driver asks again
             return
         self._state = from_message(message)
@@ -236,14 +242,19 @@ class SafetyMonitor(ManagedNode):
             self._note_state()
 
     def _watch(self) -> None:
+        now, before = time.monotonic(), self._watched
+        self._watched = now
         if self._state is None:
             return
         if self._state.lock_step:
             self._decide_if_waiting()
-            return
-        before = self._supervisor.state
-        if self._supervisor.watch(time.monotonic()) != before:
-            self._publish_status()
+        elif now - before > _LATE:
+            self._supervisor.note_late_loop()  # and what waits to be read says whether the driver was silent
+            self._late += 1
+        else:
+            before = self._supervisor.state
+            if self._supervisor.watch(now) != before:
+                self._publish_status()
 
     def _publish_status(self) -> None:
         report = self._supervisor.status()

@@ -21,6 +21,15 @@ GRIPPER_DEADBAND = 0.2
 """Gripper predictions nearer to zero than this leave the gripper as it is; the others open or close it wholly."""
 
 
+_LEASH = 0.05  # [m] by which a commanded pose may lead the set-point
+
+
+def leash_for(action_axes: Sequence[int], action_scale: Sequence[float]) -> float:
+    """Leash [m] that a task needs, given its largest displacements a policy step: longer than one such step."""
+    steps = [scale for axis, scale in zip(action_axes, action_scale, strict=True) if axis < 3]
+    return max([_LEASH, *(1.5 * step for step in steps)])
+
+
 class ActingPolicy(Protocol):
     """What the runtime needs of a policy: a name and decisions."""
 
@@ -55,7 +64,7 @@ class PolicyRuntime:
         self._axes = np.array(action_axes, dtype=int)
         self._scale = np.array(action_scale, dtype=float)
         self._encoder = ObservationEncoder(kinematics, task_features, action_axes, action_scale)
-        self._reference = CartesianReference(kinematics, cycles_per_step)
+        self._reference = CartesianReference(kinematics, cycles_per_step, leash_for(action_axes, action_scale))
         self._cycles = cycles_per_step
         self._sequence = 0
         self._chunk_id = 0

@@ -31,7 +31,7 @@ _LIFETIME = 0.5  # [s]: what a dead monitor said must not stay in the picture
 
 
 class SafetyMarkers:
-    """Draws workspace, distance to its nearest wall, margins, proposed and permitted tool, the stop and its reason.
+    """Draws workspace, volumes, the nearest wall, margins, proposed and permitted tool, the stop and its reason.
 
     Not safe to share between threads, as `Kinematics` is not.
     """
@@ -45,7 +45,7 @@ class SafetyMarkers:
         self, report: SafetyReport, command: SafeCommand | None, proposal: RobotAction | None, stamp: float
     ) -> MarkerArray:
         """All markers at `stamp` [s]; what has no command or no usable proposal is left out."""
-        markers = [self._workspace(report), *self._words(report)]
+        markers = [self._workspace(report), *self._volumes(), *self._words(report)]
         if command is not None:
             tool = self._kinematics.tool_pose(command.positions).position
             markers += [self._ball("permitted", tool, 0.025, _GREEN), self._wall(tool), self._stop(command)]
@@ -63,6 +63,29 @@ class SafetyMarkers:
             for bit in (1, 2, 4):
                 if not i & bit:
                     made.points += [_point(corners[i]), _point(corners[i | bit])]
+        return made
+
+    def _volumes(self) -> list[Marker]:
+        """What moving links keep out of, as boxes, and the half-spaces that they stay in, as plates on their border."""
+        made = []
+        for volume in self._limits.keep_out:
+            box = self._marker(f"keep_out/{volume.name}", Marker.CUBE, _RED, 0.0)
+            box.pose.position = _point((volume.lower + volume.upper) / 2.0)
+            box.scale.x, box.scale.y, box.scale.z = (float(size) for size in volume.upper - volume.lower)
+            made.append(box)
+        for half in self._limits.half_spaces:
+            plate = self._marker(f"half_space/{half.name}", Marker.CUBE, _GREY, 1.0)
+            plate.pose.position = _point(half.offset * half.normal)
+            x, y, z = half.normal
+            # The shortest turn that takes the plate's own z to the normal; upside down there are many.
+            turn = np.array([-y, x, 0.0, 1.0 + z]) if z > -1.0 + 1e-9 else np.array([1.0, 0.0, 0.0, 0.0])
+            turn = turn / np.linalg.norm(turn)
+            orientation = plate.pose.orientation
+            orientation.x, orientation.y, orientation.z, orientation.w = (float(part) for part in turn)
+            plate.scale.y, plate.scale.z = 1.0, 0.002
+            made.append(plate)
+        for marker in made:
+            marker.color.a = 0.25
         return made
 
     def _wall(self, tool: np.ndarray) -> Marker:

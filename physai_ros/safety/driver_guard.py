@@ -12,6 +12,8 @@ from physai_ros.robot.command import SafeCommand, StopTrajectory
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverMode
 
+_LATEST = 4  # cycles that one step may make good for; who was kept from work for longer goes on where it was
+
 
 class DriverGuard:
     """Stands between `safe_command` and the motors of every driver, simulated or not.
@@ -88,14 +90,20 @@ class DriverGuard:
         if self.mode == DriverMode.ACTIVE and self._command is not None:
             age = now - self._accepted
             # A command is due one period after the last; 0.6 of a period is left for jitter on its way.
-            self._advance(math.floor(age / self._stop.time_step - 0.6))
+            due = math.floor(age / self._stop.time_step - 0.6)
+            self._advance(due if due <= self._played + _LATEST else self._played + 1)
             if age > self._command.valid_for + 1e-9:
                 self.mode = DriverMode.STOPPING
                 self._stop_began = now - self._played * self._stop.time_step
         elif self.mode == DriverMode.STOPPING:
             if self._stop_began == -math.inf:
                 self._stop_began = now - (self._played + 1) * self._stop.time_step
-            self._advance(math.floor((now - self._stop_began) / self._stop.time_step + 0.4))
+            due = math.floor((now - self._stop_began) / self._stop.time_step + 0.4)
+            if due > self._played + _LATEST:
+                # Not asked for a while: the stop takes its time from here on, for the arm did not get its set-points.
+                due = self._played + 1
+                self._stop_began = now - due * self._stop.time_step
+            self._advance(due)
         if self.mode == DriverMode.STOPPING and self._played >= len(self._stop.positions):
             self.mode = DriverMode.STOPPED
         return self._set.copy(), self._gripper
@@ -169,7 +177,7 @@ class DriverGuard:
         limit = self._spec.velocity_limits
         since = now - self._accepted
         # Late commands bring a longer step; two periods are what jitter alone can make of one.
-        span = min(max(since, 0.0) + self._period, 4 * self._period) if math.isfinite(since) else 2 * self._period
+        span = min(max(since, 0.0) + self._period, _LATEST * self._period) if math.isfinite(since) else 2 * self._period
         if (np.abs(path[0] - self._set) > limit * max(span, 2 * self._period)).any():
             return "step"
         # Until the acceleration at its start has swung to braking, a stop may speed up by A^2 / 2J.

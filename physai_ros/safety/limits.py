@@ -63,8 +63,8 @@ class SafetyLimits:
     tracking_error: float = 0.3
     reduced_scale: float = 0.25
     command_timeout: float = 0.05
-    proposal_age_cycles: int = 10
-    proposal_timeout: float = 0.1
+    proposal_age_cycles: int = 6
+    proposal_timeout: float = 0.06
     lease: float = 0.2
     sink_without_timeout: str = ""
 

@@ -1,10 +1,11 @@
-"""Whom a decision waits for where time advances by answers."""
+"""Which words count, and whom a decision waits for where time advances by answers."""
 
 from __future__ import annotations
 
 from physai_ros.robot.action import Intervention, RobotAction
 
 _PATIENCE = 0.5  # [s] of wall time
+_REORDERED = 100  # states; further behind is another run of the driver
 
 
 class LockStepGate:
@@ -29,11 +30,19 @@ class LockStepGate:
         self._episode_id, self._operator = episode_id, operator
 
     def hear_proposal(self, proposal: RobotAction) -> None:
-        """Take the policy's newest word."""
-        self.proposal = proposal
+        """Take the policy's newest word; one that was overtaken on its way is dropped.
+
+        A policy that restarts counts its words from one again, but answers later states.
+        """
+        if self.proposal is None or not _precedes(proposal, self.proposal):
+            self.proposal = proposal
 
     def hear_intervention(self, intervention: Intervention) -> None:
-        """Take the operator's newest word."""
+        """Take the operator's newest word; one that was overtaken must not take control again after a release."""
+        before = self.intervention
+        if before is not None and intervention.stamp < before.stamp:
+            if intervention.action.sequence < before.action.sequence:
+                return
         self.intervention = intervention
         self._operator = True
 
@@ -60,3 +69,8 @@ class LockStepGate:
             return proposal.episode_id == self._episode_id or not patient
         # An operator in control needs no policy, but time must not run ahead of those who see and record.
         return word is not None and word.enable and not patient
+
+
+def _precedes(word: RobotAction, newest: RobotAction) -> bool:
+    late = newest.state_sequence - word.state_sequence
+    return word.sequence < newest.sequence and 0 < late <= _REORDERED

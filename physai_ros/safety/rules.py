@@ -27,6 +27,7 @@ def rules_of(limits: SafetyLimits) -> dict[str, Rule]:
         "driver_silent": Rule(hold),
         "state_invalid": Rule(hold),
         "clock_jump": Rule(hold, release=5),
+        "loop_late": Rule(hold, release=5),
         "no_proposal": Rule(hold),
         "proposal_awaited": Rule(hold),
         "proposal_stale": Rule(hold),

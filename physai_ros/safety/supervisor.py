@@ -25,7 +25,8 @@ from physai_ros.safety.stopping import StopPlanner, StopVerifier, hold_trajector
 from physai_ros.safety.surroundings import Surroundings
 from physai_ros.safety.tracking import ReferenceTracker
 
-_SILENCE = 0.1  # [s] without a driver state
+_SILENCE = 0.06  # [s] without a driver state
+_JUMP = 0.5  # [s] by which stamps and the steady clock may come apart from one state to the next
 _LOST = 1.0  # [s] without a driver state
 _ALARM_PATIENCE = 1.0  # [s] that an alarm of the policy only slows the arm
 
@@ -62,7 +63,7 @@ class SafetySupervisor:
         self._monitor.reset()
         self._last: SafeCommand | None = None
         self._last_sequence = -1
-        self._now = -np.inf
+        self._now = self._stamp = -np.inf
         self._carried: set[str] = set()
         self._gripper = 1.0
         self._source = CommandSource.HOLD
@@ -120,6 +121,10 @@ class SafetySupervisor:
             raise SafetyConfigurationError(f"force budget is {newtons!r} N; expected a finite number above zero")
         self._monitor.ceiling = float(newtons)
 
+    def note_late_loop(self) -> None:
+        """Hold for a moment: whoever decides was kept from it, and the driver went along the stop meanwhile."""
+        self._carried.add("loop_late")
+
     def heed_alarm(self, heeded: bool) -> None:
         """Whether the alarm of a policy slows and holds the arm."""
         self._heeds_alarm = heeded
@@ -141,7 +146,7 @@ class SafetySupervisor:
         self._foreign += 1
 
     def watch(self, now: float) -> SafetyState:
-        """State at `now` [s] while no driver state comes: HOLD after 0.1 s, STOPPED after 1 s. For paced mode only."""
+        """State at `now` [s] while no driver state comes: HOLD after 60 ms, STOPPED after 1 s. For paced mode only."""
         silence = now - self._now
         if np.isfinite(silence) and silence > _LOST:
             self._machine.latch("driver_lost")
@@ -169,9 +174,10 @@ class SafetySupervisor:
             return self._last
         conditions = self._carried
         self._carried = set()
-        if now < self._now:
+        # Of a clock that was set the stamps tell, forwards as well as back; no time-out counts on them.
+        if now < self._now or abs(driver_state.stamp - self._stamp - (now - self._now)) > _JUMP:
             conditions.add("clock_jump")
-        self._now = now
+        self._now, self._stamp = now, driver_state.stamp
         self._follow_driver(driver_state, conditions)
         choice = self._arbiter.choose(intervention, proposal, sequence, now)
         if self._heeds_alarm:

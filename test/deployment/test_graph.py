@@ -9,7 +9,7 @@ import yaml
 from physai_ros.cli.results import write_json
 from physai_ros.deployment.claims import Claim, ClaimedError
 from physai_ros.deployment.environment import WHEEL_GUARD, foreign_environment, graph_environment
-from physai_ros.deployment.graph import Graph, Process, graph_names, load_graph
+from physai_ros.deployment.graph import Graph, Process, command, graph_names, load_graph
 from physai_ros.deployment.parameters import parse_setting, read_parameters, write_parameters
 from physai_ros.deployment.run_folder import new_run_folder
 from physai_ros.deployment.shared_memory import SegmentRecord
@@ -25,6 +25,17 @@ def test_shipped_graphs_are_whole(name):
     graph = load_graph(name)
     assert "lifecycle_manager" in [process.name for process in graph.in_order][-1]
     assert "lifecycle_manager" not in graph.managed_names
+
+
+def test_a_node_is_told_the_names_that_the_graph_gives(tmp_path):
+    process = Process("a", str(tmp_path / "a"), remappings={"driver_state": "filtered", "in": "out"})
+    words = command(process, "/arm/", [])
+    assert [word for before, word in zip(words, words[1:], strict=False) if before == "-r"] == [
+        "__node:=a",
+        "__ns:=/arm",
+        "driver_state:=filtered",
+        "in:=out",
+    ]
 
 
 def test_an_unknown_graph_names_those_that_there_are():

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 from visualization_msgs.msg import Marker
 
 from physai_ros.robot.action import RobotAction
 from physai_ros.robot.command import CommandSource, SafeCommand, StopTrajectory
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
+from physai_ros.robot.volumes import HalfSpace, KeepOut
 from physai_ros.ros.safety_markers import SafetyMarkers
 from physai_ros.safety.limits import SafetyLimits
 from physai_ros.safety.report import SafetyReport
@@ -32,7 +34,8 @@ def drawn(
     for marker in array.markers:
         assert marker.header.frame_id == "base_link"
         assert (marker.header.stamp.sec, marker.header.stamp.nanosec) == (1, 500_000_000)
-        assert marker.pose.orientation.w == 1.0
+        turn = marker.pose.orientation
+        assert np.linalg.norm([turn.x, turn.y, turn.z, turn.w]) == pytest.approx(1.0)
         assert marker.lifetime.nanosec  # it goes when the monitor goes
     names = [marker.ns for marker in array.markers]
     assert len(set(names)) == len(names)
@@ -84,6 +87,26 @@ def test_the_workspace_is_a_box_and_its_nearest_wall_is_measured():
     assert markers["margins"].text.splitlines() == ["workspace 2 %", "velocity 70 %"]
 
 
+@pytest.mark.parametrize("normal", [(0.0, 0.0, 1.0), (0.0, 0.0, -1.0), (0.6, 0.0, 0.8), (-1.0, 2.0, -0.5)])
+def test_volumes_stand_where_they_are(normal):
+    limits = SafetyLimits.from_spec(
+        SPEC,
+        half_spaces=(HalfSpace("wall", np.array(normal), -0.8),),
+        keep_out=(KeepOut("crate", np.array([0.5, -0.2, 0.0]), np.array([0.7, 0.2, 0.3])),),
+    )
+    array = SafetyMarkers(SPEC.base_frame, limits, KINEMATICS).array(SafetyReport(), None, None, 0.0)
+    markers = {marker.ns: marker for marker in array.markers}
+    box = markers["safety/keep_out/crate"]
+    assert at(box.pose.position) == pytest.approx([0.6, 0.0, 0.15])
+    assert (box.scale.x, box.scale.y, box.scale.z) == pytest.approx((0.2, 0.4, 0.3))
+    plate, unit = markers["safety/half_space/wall"], np.array(normal) / np.linalg.norm(normal)
+    turn = plate.pose.orientation
+    up = Rotation.from_quat([turn.x, turn.y, turn.z, turn.w]).apply([0.0, 0.0, 1.0])
+    assert up == pytest.approx(unit)
+    assert at(plate.pose.position) @ unit == pytest.approx(-0.8)
+
+
 def test_before_the_first_decision_there_are_limits_and_words_alone():
     array = SafetyMarkers(SPEC.base_frame, LIMITS, KINEMATICS).array(SafetyReport(), None, None, 0.0)
-    assert {marker.ns for marker in array.markers} == {"safety/workspace", "safety/state", "safety/margins"}
+    assert {marker.ns for marker in array.markers} >= {"safety/workspace", "safety/state", "safety/margins"}
+    assert not {"safety/permitted", "safety/proposed", "safety/stop"} & {marker.ns for marker in array.markers}

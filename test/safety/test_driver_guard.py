@@ -226,3 +226,25 @@ def test_the_arm_rests_inside_the_limits_when_the_monitor_dies(loop):
     assert loop.guard.mode == DriverMode.STOPPED
     assert (np.diff(path[-20:], axis=0) == 0).all()
     assert (np.array(path) <= loop.limits.position_upper + 1e-6).all()
+
+
+@pytest.mark.parametrize("latched", [False, True])
+@pytest.mark.parametrize("frozen", [0.06, 0.3, 5.0])
+def test_a_driver_that_was_frozen_plays_the_stop_from_where_it_was(guard, spec, frozen, latched):
+    token = guard.claim("a")
+    guard.resume()
+    start = spec.home_positions + 0.01
+    path = start + 0.01 * np.sqrt(np.arange(1, 31) / 30.0)[:, np.newaxis]
+    assert guard.accept(command(spec, token, positions=start, stop=path), 0.0)
+    if latched:
+        guard.emergency_stop()
+    before, played = guard.setpoint(0.005)[0], []
+    now = 0.005 + frozen
+    while guard.mode != DriverMode.STOPPED:
+        played.append(guard.setpoint(now)[0])
+        now += PERIOD
+    steps = np.diff([before, *played], axis=0)
+    # No step is longer than the first of the path's own, which is its longest.
+    assert np.abs(steps).max() <= np.abs(path[0] - start).max() + 1e-12
+    assert np.allclose(played[-1], path[-1])
+    assert now - frozen < 0.4

@@ -2,6 +2,7 @@
 
 import pytest
 
+from physai_ros.robot.action import Intervention
 from physai_ros.safety.lock_step import LockStepGate
 
 
@@ -65,3 +66,37 @@ def test_a_silent_operator_is_given_up_until_the_next_word(gate, loop):
     gate.hear_intervention(loop.intervention(home))
     gate.hear_proposal(loop.action(home, state_sequence=sequence + 2))
     assert not gate.is_open(sequence + 2, 10.8)
+
+
+def test_a_proposal_that_was_overtaken_is_dropped(gate, loop):
+    home = loop.spec.home_positions
+    newer = loop.action(home, sequence=5, state_sequence=50)
+    gate.hear_proposal(newer)
+    gate.hear_proposal(loop.action(home, sequence=4, state_sequence=49))
+    assert gate.proposal is newer
+    again = loop.action(home, sequence=5, state_sequence=50)
+    gate.hear_proposal(again)  # one that is doubled counts once more as what it is
+    assert gate.proposal is again
+
+
+@pytest.mark.parametrize(("sequence", "state_sequence"), [(1, 51), (6, 2), (1, 5000 - 200)])
+def test_a_policy_or_a_driver_that_restarted_is_heard(gate, loop, sequence, state_sequence):
+    home = loop.spec.home_positions
+    gate.hear_proposal(loop.action(home, sequence=5, state_sequence=50 if state_sequence < 100 else 5000))
+    fresh = loop.action(home, sequence=sequence, state_sequence=state_sequence)
+    gate.hear_proposal(fresh)
+    assert gate.proposal is fresh
+
+
+def test_an_operator_who_let_go_is_not_in_control_again_by_a_word_that_came_late(gate, loop):
+    def word(stamp: float, sequence: int, enable: bool) -> Intervention:
+        return Intervention(stamp, enable, 0.2, "test", loop.action(loop.spec.home_positions, sequence=sequence))
+
+    gate.hear_intervention(word(1.00, 7, True))
+    gate.hear_intervention(word(1.02, 9, False))
+    gate.hear_intervention(word(1.01, 8, True))
+    assert not gate.intervention.enable
+    gate.hear_intervention(word(5.00, 1, True))  # another device, or the same after a restart
+    assert gate.intervention.enable
+    gate.hear_intervention(word(2.00, 2, True))  # its clock was set back; it still counts on
+    assert gate.intervention.stamp == 2.00
