@@ -48,8 +48,12 @@ class GrowingColumns:
         return self._columns[name][: self._count]
 
     def state(self) -> dict[str, np.ndarray]:
-        """Copies of the columns; `append` on an empty object restores them."""
-        return {name: self.view(name).copy() for name in self._columns}
+        """The columns, not copied; `append` on an empty object restores them."""
+        return {name: self.view(name) for name in self._columns}
+
+    def truncate(self, count: int) -> None:
+        """Forget all rows from `count` on."""
+        self._count = min(self._count, count)
 
 
 class SampleLedger:
@@ -86,6 +90,10 @@ class SampleLedger:
                 "intervention_age": intervention_age.astype(np.float32),
             }
         )
+
+    def truncate(self, count: int) -> None:
+        """Forget the samples from `count` on."""
+        self._columns.truncate(count)
 
     def record(self, indices: np.ndarray, loss: np.ndarray) -> None:
         """Keep what a training forward pass said about the samples `indices` (n,): their loss (n,)."""
