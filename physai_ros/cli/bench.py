@@ -10,6 +10,7 @@ import typer
 
 from physai_ros.cli.bench_replay import replay
 from physai_ros.cli.bench_training import training
+from physai_ros.cli.failure_study import failures
 from physai_ros.cli.scenario_study import scenarios
 
 bench = typer.Typer(no_args_is_help=True, help="Side-by-side figures, as a table and as JSON.")
@@ -23,6 +24,7 @@ def benches() -> None:
 bench.command()(training)
 bench.command()(scenarios)
 bench.command()(replay)
+bench.command()(failures)
 
 
 @bench.command()

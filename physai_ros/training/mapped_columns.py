@@ -31,6 +31,7 @@ class MappedColumns(ChunkedColumns):
         super().__init__(block_rows)
         self.folder = folder
         self._unsynced: set[Path] = set()
+        self._mapped: list[mmap.mmap] = []
 
     def open(self, signature: dict[str, Any]) -> bool:
         """Take over the rows that are there, if they are those of this signature; all of them are read once."""
@@ -45,6 +46,7 @@ class MappedColumns(ChunkedColumns):
                     self._blocks[name].append(self._map(self._path(name, number), like))
             self._count = count
             if self.signature() == signature:
+                self._let_go()
                 return True
         except (OSError, ValueError):
             pass  # missing, or shorter than a block
@@ -55,6 +57,13 @@ class MappedColumns(ChunkedColumns):
         """Start anew; files that are there are written over."""
         self._blocks, self._like, self._signed, self._count = {}, {}, {}, 0
         self._unsynced.clear()
+        self._mapped.clear()
+
+    def _let_go(self) -> None:
+        """Give the pages that were read back to the system; they stay in its cache while it has room."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            for mapped in self._mapped:
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def sync(self) -> None:
         """Make durable what was appended since.
@@ -69,6 +78,7 @@ class MappedColumns(ChunkedColumns):
                 os.fsync(file.fileno())
         sync_folder(self.folder)
         self._unsynced.clear()
+        self._let_go()
 
     def _path(self, name: str, number: int) -> Path:
         return self.folder / f"{name}.{number:06d}"
@@ -87,6 +97,7 @@ class MappedColumns(ChunkedColumns):
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         if hasattr(mmap, "MADV_RANDOM"):
             mapped.madvise(mmap.MADV_RANDOM)
+        self._mapped.append(mapped)
         return np.frombuffer(mapped, dtype=like.dtype).reshape(self._block_rows, *like.shape[1:])
 
     def _write(self, name: str, number: int, begin: int, values: np.ndarray) -> None:

@@ -127,7 +127,8 @@ def test_ctrl_c_saves_and_the_run_goes_on(store, tmp_path):
     assert process.returncode == 130
     assert "run it again to go on" in said
     assert sha256(out) == []
-    assert train(store, out, "--steps", "1")["steps"] > 1
+    assert train(store, out, "--steps", "3")["steps"] >= 3
+    assert len(sha256(out)) == 1
 
 
 def test_curves_are_event_files_that_name_every_step_once(store, tmp_path):
@@ -195,4 +196,4 @@ def test_two_processes_of_torchrun_train_one_policy_and_resume(store, tmp_path):
     together = json.loads(figures.read_text())["figures"]
     for name in ("samples_offered", "samples_forward", "samples_backward"):
         assert together[name] == pytest.approx(alone[name], rel=0.01), name
-    assert together["loss"] == pytest.approx(alone["loss"], rel=1e-3)
+    assert together["loss"] == pytest.approx(alone["loss"], rel=0.02)
