@@ -64,6 +64,8 @@ class SampleLedger:
 
     def __init__(self) -> None:
         self._columns = GrowingColumns()
+        nothing = np.zeros(0)
+        self.append(nothing, nothing, nothing)
 
     def __len__(self) -> int:
         return len(self._columns)
@@ -123,5 +125,4 @@ class SampleLedger:
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Take over what `state` gave."""
         self._columns = GrowingColumns()
-        if state:
-            self._columns.append(state)
+        self._columns.append(state)
