@@ -57,10 +57,16 @@ class EventLog:
 
     Raises:
         OSError: the folder cannot be written to.
+        RuntimeError: tensorboardX is not installed.
     """
 
     def __init__(self, folder: Path, trainer: SparseTrainer) -> None:
-        from tensorboardX import SummaryWriter
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError as error:
+            raise RuntimeError(
+                "event files need tensorboardX: run `pip install tensorboardX`, or make setup"
+            ) from error
 
         self._trainer = trainer
         # What a killed run logged after its last state is done again: TensorBoard drops the first of the two.

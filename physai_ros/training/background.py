@@ -13,7 +13,7 @@ from physai_ros.experience.episode import Purpose
 from physai_ros.experience.store import EpisodeStore, StoreError
 from physai_ros.policy.registry import PolicyManifest, PolicyRegistry
 from physai_ros.tasks.task import Task
-from physai_ros.training.checkpoint import load_checkpoint, replay_folder, save_checkpoint
+from physai_ros.training.checkpoint import checkpoint_config, load_checkpoint, replay_folder, save_checkpoint
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.dataset import EpisodeUnusable, TransitionBuilder, Transitions
 from physai_ros.training.mapped_columns import ReplayFolder
@@ -66,15 +66,16 @@ class BackgroundTraining:
         self._pending = 0
         self._demonstrated = self._unsaved = False
         self._replay = ReplayFolder(replay_folder(folders.checkpoint))
+        builder.hindsight = config.hindsight
         if folders.checkpoint.exists():
             try:
+                self.config = checkpoint_config(folders.checkpoint)
+                builder.hindsight = self.config.hindsight
                 self.trainer = load_checkpoint(folders.checkpoint, self._read_again, replay=self._replay)
             except BaseException:
                 self.close()
                 raise
-            self.config = self.trainer.config
             self._seen.update(self.trainer.episode_ids)
-        self._builder.hindsight = self.config.hindsight
 
     @property
     def busy(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from physai_ros.training.config import TrainerConfig
 from physai_ros.training.dataset import Transitions
 from physai_ros.training.distributed import Ranks
 from physai_ros.training.mapped_columns import ReplayFolder
@@ -62,6 +63,19 @@ def load_checkpoint(
         return SparseTrainer.from_state(arrays, values, episodes, ranks=ranks, replay=replay)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"checkpoint {path} cannot be gone on from ({error}); delete it to start anew") from error
+
+
+def checkpoint_config(path: Path) -> TrainerConfig:
+    """The recipe that a checkpoint was begun with.
+
+    Raises:
+        CheckpointError: the file is missing, corrupted or no checkpoint.
+    """
+    _, values = _read(path)
+    try:
+        return TrainerConfig.from_dict(values["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {path} does not fit this code ({error}); delete it to start anew") from error
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

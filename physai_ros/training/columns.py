@@ -122,7 +122,8 @@ class ChunkedColumns:
 
         Columns with equal signatures hold the same rows.
         """
-        return {"rows": self._count, "columns": {name: self._column_signature(name) for name in self._like}}
+        names = self._like if self._count else ()
+        return {"rows": self._count, "columns": {name: self._column_signature(name) for name in names}}
 
     def _column_signature(self, name: str) -> dict[str, Any]:
         like, (done, crc) = self._like[name], self._signed.get(name, (0, 0))

@@ -221,8 +221,10 @@ class SparseTrainer:
         rows = (
             np.unique(np.linspace(0, count - 1, min(count, _VALIDATED_ON)).astype(int)) if count else np.zeros(0, int)
         )
-        named = (self.validation.gather(name, rows) for name in self.validation.names)
-        loss = self.algorithm.acting_loss(*(torch.from_numpy(column) for column in named)) if count else math.nan
+        loss = math.nan
+        if count:
+            named = (self.validation.gather(name, rows) for name in ("observations", "actions", "action_known"))
+            loss = self.algorithm.acting_loss(*(torch.from_numpy(column) for column in named))
         if self.early_stop.judge(self.counters.updates, loss):
             average = self.algorithm.average.state_dict()
             self._best = {name: value.numpy().copy() for name, value in average.items()}
