@@ -64,9 +64,7 @@ class EventLog:
         try:
             from tensorboardX import SummaryWriter
         except ImportError as error:
-            raise RuntimeError(
-                "event files need tensorboardX: run `pip install tensorboardX`, or make setup"
-            ) from error
+            raise RuntimeError("event files need tensorboardX: run pip install tensorboardX") from error
 
         self._trainer = trainer
         # What a killed run logged after its last state is done again: TensorBoard drops the first of the two.

@@ -261,3 +261,31 @@ def test_what_cannot_be_learned_from_is_named_and_training_goes_on(builder, demo
     assert training.trainer.counters.updates == config.warm_start_updates
     assert any("broken" in reason for reason in training.quarantined)
     assert PolicyRegistry(tmp_path / "registry").versions() == ("000001",)
+
+
+def test_a_state_that_a_full_disk_refused_is_saved_later(builder, demonstrations, task, config, tmp_path, monkeypatch):
+    store = EpisodeStore(tmp_path / "store")
+    for episode in demonstrations[:2]:
+        store.write(episode)
+    folders = TrainingFolders(tmp_path / "store", tmp_path / "registry", tmp_path / "t.safetensors")
+    training = BackgroundTraining(folders, task, builder, config)
+    training.reconcile()
+
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("physai_ros.training.background.save_checkpoint", full)
+        for _ in range(2):
+            with pytest.raises(OSError, match="No space"):
+                while training.busy:
+                    training.work(1.0)
+    assert training.busy
+    while training.busy:
+        training.work(1.0)
+    assert training.trainer.counters.updates == config.warm_start_updates
+    assert training.trainer.progress["episodes_trained"] == 1
+    training.close()
+    again = BackgroundTraining(folders, task, builder, config)
+    assert again.trainer.counters.updates == config.warm_start_updates
+    assert PolicyRegistry(tmp_path / "registry").versions() == ("000001",)
