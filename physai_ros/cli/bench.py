@@ -11,6 +11,7 @@ import typer
 from physai_ros.cli.bench_alarm import alarm
 from physai_ros.cli.bench_replay import replay
 from physai_ros.cli.bench_training import training
+from physai_ros.cli.failure_study import failures
 from physai_ros.cli.scenario_study import scenarios
 
 bench = typer.Typer(no_args_is_help=True, help="Side-by-side figures, as a table and as JSON.")
@@ -25,6 +26,7 @@ bench.command()(training)
 bench.command()(scenarios)
 bench.command()(replay)
 bench.command()(alarm)
+bench.command()(failures)
 
 
 @bench.command()

@@ -170,13 +170,20 @@ def replay(
     sizes: Annotated[str, typer.Option(help="Samples that are held, by commas.")] = "10000,100000,1000000",
     turns: Annotated[int, typer.Option(min=1, help="Batches drawn and given new priorities, at each size.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of rows, priorities and draws.")] = 0,
+    memory: Annotated[bool, typer.Option("--memory", help="Measure memory instead, each in a fresh process.")] = False,
+    states: Annotated[int, typer.Option(min=0, help="State samples, with --memory.")] = 1_000_000,
+    images: Annotated[int, typer.Option(min=0, help="Images of 84x84x3, with --memory; they take disk.")] = 200_000,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
     """Insert and sample rates of the prioritised replay, beside torchrl's, or a sum tree in numpy.
 
     Rows come by episodes of 100; a batch is 256 rows, drawn, copied out, and given new priorities. The figures are
-    those of the largest size. torchrl is optional; its wheel has to fit the torch that is installed.
+    those of the largest size. torchrl is optional; its wheel has to fit the torch that is installed. With --memory: the
+    largest resident size of a process that trains on so many state samples, and of one that draws from so many images.
     """
+    if memory:
+        _memory(states, images, seed, json_file)
+        return
     from rich.console import Console
     from rich.table import Table
 
@@ -200,6 +207,29 @@ def replay(
         console.print("[dim]torchrl or its sum tree cannot be loaded here: one in numpy stands in its place.[/dim]")
     if json_file is not None:
         write_json(json_file, "bench replay", seed, _figures(rows, max(held)), rows=rows)
+
+
+def _memory(states: int, images: int, seed: int, json_file: Path | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from physai_ros.cli.replay_memory import measure
+    from physai_ros.cli.results import write_json
+
+    if states % _EPISODE or not states + images:
+        raise ValueError(f"states are {states}, images {images}: give whole episodes of {_EPISODE}, or images")
+    rows = measure(states, images)
+    table = Table(title="memory of a fresh process that trains and draws", title_justify="left")
+    for name in ("replay", "samples", "largest resident [MB]", "on disk [MB]", "time [s]"):
+        table.add_column(name, justify="left" if name == "replay" else "right")
+    for row in rows:
+        values = (row["samples"], row["peak_mb"], row["on_disk_mb"], row["seconds"])
+        table.add_row(row["replay"], *(f"{value:,.0f}" for value in values))
+    Console().print(table)
+    if json_file is not None:
+        names = {"states": "states", "states, resumed": "states_resumed", "images": "images"}
+        figures = {f"{names[row['replay']]}_peak_mb": row["peak_mb"] for row in rows}
+        write_json(json_file, "bench replay --memory", seed, figures, rows=rows)
 
 
 def _figures(rows: list[dict[str, Any]], size: int) -> dict[str, float]:

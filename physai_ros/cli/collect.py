@@ -22,6 +22,13 @@ def collect(
         float, typer.Option(min=0.0, max=2.0, help="Spread of the disturbance, as share of the largest step.")
     ] = 0.25,
     robot: Annotated[str, typer.Option(help="Robot configuration, by name or path.")] = "fr3_sim",
+    curriculum: Annotated[
+        str, typer.Option(help="How scenarios are chosen: uniform, failure or significance.")
+    ] = "uniform",
+    policy: Annotated[
+        str, typer.Option(help="Version, or 'current', that tries them first: it is shown more where it fails.")
+    ] = "",
+    registry: Annotated[Path, typer.Option(help="Folder of the policy versions.")] = Path("registry"),
     shift: Shift = None,
     physics: Physics = None,
     workers: Annotated[
@@ -35,33 +42,35 @@ def collect(
     from rich.progress import Progress
 
     from physai_ros.cli.results import write_json
-    from physai_ros.evaluation.parallel import run_trials
-    from physai_ros.evaluation.scenario_sets import scenario_seeds
-    from physai_ros.evaluation.trials import Trial, TrialSettings
-    from physai_ros.experience.episode import Purpose
-    from physai_ros.experience.store import EpisodeStore
+    from physai_ros.evaluation import protocol
+    from physai_ros.evaluation.demonstrations import CollectionPlan, collect_demonstrations
+    from physai_ros.policy.registry import PolicyRegistry
     from physai_ros.tasks.catalog import load_task
 
     if expert not in ("clean", "noisy"):
         raise ValueError(f"unknown expert '{expert}'; known are: clean, noisy")
+    if policy and curriculum == "uniform":
+        raise ValueError("a policy has no say in uniform scenarios: give --curriculum failure or significance")
     name = load_task(task).name
-    store = EpisodeStore(out)
-    kept = set(store.ids())
-    spread = noise if expert == "noisy" else 0.0
-    trials = []
-    for index, scenario_seed in enumerate(scenario_seeds("warm_start", seed, episodes)):
-        episode_id = f"demonstration-{name}-{seed:04d}-{index:05d}"
-        # What is there already stays, so that a run that was cut off goes on where it stopped.
-        if episode_id not in kept:
-            trials.append(Trial(index, scenario_seed, "", int(Purpose.DEMONSTRATE), episode_id, "", spread))
-    settings = TrialSettings(task, robot=robot, physics=physics_values(shift, physics), store=str(out))
-    count = len(os.sched_getaffinity(0)) if workers is None else workers
+    plan = CollectionPlan(
+        task,
+        str(out),
+        episodes,
+        noise_spread=noise if expert == "noisy" else 0.0,
+        seed=seed,
+        robot=robot,
+        physics=physics_values(shift, physics),
+        curriculum=curriculum,
+        registry=str(registry) if policy else "",
+        policy=protocol.resolve_version(PolicyRegistry(registry), policy) if policy else "",
+        workers=len(os.sched_getaffinity(0)) if workers is None else workers,
+    )
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("demonstrations", total=episodes, completed=episodes - len(trials))
-        results = run_trials(trials, settings, workers=count, on_result=lambda _result: progress.advance(bar))
+        bar = progress.add_task("demonstrations", total=episodes)
+        results = collect_demonstrations(plan, lambda _result: progress.advance(bar))
     won = sum(result.success for result in results)
     seconds = sum(result.duration for result in results)
-    there = f"; {episodes - len(trials)} were there already" if len(trials) < episodes else ""
+    there = f"; {episodes - len(results)} were there already" if len(results) < episodes else ""
     typer.echo(f"{out}: {len(results)} demonstrations of {name}, {won} succeeded, {seconds:.0f} s of motion{there}")
     if json_file is not None:
         figures = {

@@ -111,14 +111,18 @@ class _Demo:
 
     def _add_pictures(self, work: DemoRun, record: RunRecord) -> None:
         from physai_ros.cli.demo_pictures import selection, strips
-        from physai_ros.training.checkpoint import load_checkpoint
+        from physai_ros.training.checkpoint import load_checkpoint, replay_folder
+        from physai_ros.training.mapped_columns import ReplayFolder
 
         versions = work.first_version, work.final_version
         rollout = work.rollout(shifted=True)
         record.strips, note = strips(rollout, work.registry, versions, work.film_seed(), self._plan.folder)
         rollout.close()
         record.notes += [note] if note else []
-        record.selection = selection(load_checkpoint(self._plan.folder / "trainer.safetensors"))
+        checkpoint = self._plan.folder / "trainer.safetensors"
+        replay = ReplayFolder(replay_folder(checkpoint))
+        record.selection = selection(load_checkpoint(checkpoint, replay=replay))
+        replay.close()
 
     def _bars(self) -> Progress:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

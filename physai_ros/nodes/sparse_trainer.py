@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import torch
 from std_srvs.srv import SetBool
 
 from physai_ros import msg
+from physai_ros.experience.store import StoreError
 from physai_ros.feedback.collector import EpisodeFeedbackRecord
 from physai_ros.feedback.health import assess_health
 from physai_ros.policy.registry import PolicyManifest
@@ -23,7 +24,7 @@ from physai_ros.ros.lifecycle import OK, WARN, ManagedNode, run
 from physai_ros.ros.parameters import parameter
 from physai_ros.tasks.catalog import load_task
 from physai_ros.training.background import BackgroundTraining, TrainingFolders
-from physai_ros.training.config import TrainerConfig
+from physai_ros.training.config import HINDSIGHT, TrainerConfig
 from physai_ros.training.dataset import TransitionBuilder
 from physai_ros.training.gate import GateConfig
 from physai_ros.training.samplers import SAMPLERS
@@ -31,6 +32,7 @@ from physai_ros.training.samplers import SAMPLERS
 _DEFAULTS = TrainerConfig()
 _TICK = 0.02  # [s]
 _SLICE = 0.015  # [s] of training between two looks at the messages
+_FEEDBACK = 400  # episodes whose feedback is kept, for the health of the learning
 _BURST = 0.5  # [s] of CPU time that may be saved up while there is nothing to do
 
 
@@ -58,6 +60,18 @@ class Parameters:
         minimum=0.001,
         maximum=1.0,
     )
+    hindsight: str = parameter(
+        _DEFAULTS.hindsight, "Which goals failed episodes are relabelled with, if any.", choices=HINDSIGHT
+    )
+    advantage: float = parameter(
+        _DEFAULTS.advantage,
+        "Temperature of the weights by which the policy's own steps are learned; 0 leaves them out.",
+        minimum=0.0,
+        maximum=100.0,
+    )
+    weighting: bool = parameter(
+        _DEFAULTS.weighting, "Whether failures, contacts and interventions weigh more, idle tails and duplicates less."
+    )
     candidate_every: int = parameter(5, "Episodes after which a candidate is offered.", minimum=1, maximum=100000)
     cpu_share: float = parameter(1.0, "Share of one core that training may use.", minimum=0.01, maximum=1.0)
 
@@ -79,22 +93,26 @@ class SparseTrainerNode(ManagedNode):
             updates_per_episode=p.updates_per_episode,
             warm_start_updates=p.warm_start_updates,
             gate=GateConfig(target_activation_rate=p.target_activation_rate),
+            hindsight=p.hindsight,
+            advantage=p.advantage,
+            weighting=p.weighting,
         )
         builder = TransitionBuilder(Kinematics(RobotSpec.load(p.robot)), task, chunk_steps=config.chunk_steps)
         folders = TrainingFolders(Path(p.store), Path(p.registry), Path(p.checkpoint))
         self._candidates = self.publisher(msg.Candidate, "candidate", qos.EVENT)
         self._statuses = self.publisher(msg.TrainingStatus, "training_status", qos.EVENT)
-        self._training = BackgroundTraining(
-            folders, task, builder, config, candidate_every=p.candidate_every, on_candidate=self._announce
-        )
         self._paused = False
         self._problem = ""
-        self._feedback: dict[str, EpisodeFeedbackRecord] = {}
+        self._feedback: OrderedDict[str, EpisodeFeedbackRecord] = OrderedDict()
         self.subscribe(msg.EpisodeFeedback, "episode_feedback", self._on_feedback, qos.EVENT)
         self.serve(SetBool, "pause_training", self._on_pause)
         self.every(_TICK, self._tick)
         self.every(2.0, self._reconcile)
         self.every(1.0, self._publish_status)
+        # Last: it takes the folder of the samples, which a configuration that fails must not keep.
+        self._training = BackgroundTraining(
+            folders, task, builder, config, candidate_every=p.candidate_every, on_candidate=self._announce
+        )
 
     def activate(self) -> None:
         """Look for what was missed."""
@@ -103,6 +121,10 @@ class SparseTrainerNode(ManagedNode):
         self._measured = (time.monotonic(), time.process_time())
         self._window: deque[tuple[int, int]] = deque(maxlen=30)
         self._reconcile()
+
+    def cleanup(self) -> None:
+        """Let another process train with the same folders."""
+        self._training.close()
 
     def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
         """State, and why samples were left out."""
@@ -124,13 +146,15 @@ class SparseTrainerNode(ManagedNode):
     def _on_feedback(self, message: msg.EpisodeFeedback) -> None:
         record = from_feedback(message)
         self._feedback[record.episode_id] = record
+        if len(self._feedback) > _FEEDBACK:
+            self._feedback.popitem(last=False)
         self._reconcile()
 
     def _reconcile(self) -> None:
         try:
             self._training.reconcile()
             self._problem = ""
-        except OSError as error:
+        except (OSError, StoreError) as error:
             self._fail(error)
 
     def _tick(self) -> None:

@@ -87,6 +87,13 @@ class PickPlace(Task):
         to_lift = 0.0 if held else float(np.linalg.norm(cube - state.ee_position)) + 0.1
         return to_goal + to_lift + 0.05
 
+    def achieved_goal(self, state: RobotState) -> np.ndarray | None:
+        """Where the cube lies (3,) [m]; None while it is held or in the air."""
+        cube = state.object_poses[CUBE][:3]
+        if holds_cube(state) or not cube[2] < SIDE / 2 + 0.01:
+            return None
+        return np.array([cube[0], cube[1], SIDE / 2])
+
     def mishap(self, state: RobotState, goal: np.ndarray) -> str:
         """`closed_on_nothing` or `out_of_reach` where that is so, else nothing."""
         cube = state.object_poses[CUBE][:3]

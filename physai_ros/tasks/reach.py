@@ -44,6 +44,10 @@ class Reach(Task):
         distance = float(np.linalg.norm(goal - state.ee_position))
         return distance if distance > TOLERANCE else 0.0
 
+    def achieved_goal(self, state: RobotState) -> np.ndarray:
+        """Where the tool is (3,) [m]."""
+        return np.array(state.ee_position, dtype=float)
+
     def test(self) -> TaskTest:
         """A fresh success test."""
         return ReachTest(self)

@@ -138,6 +138,10 @@ class Task(ABC):
         """Path that is left until the task is solved [m], zero when it is; NaN where the task cannot tell."""
         return float("nan")
 
+    def achieved_goal(self, state: RobotState) -> np.ndarray | None:
+        """The goal (k,) that would be achieved in this state, None where there is none; then hindsight has no say."""
+        return None
+
     def mishap(self, state: RobotState, goal: np.ndarray) -> str:
         """What a bystander sees go wrong in this state, in one word; empty while nothing does."""
         return ""

@@ -13,9 +13,10 @@ from physai_ros.experience.episode import Purpose
 from physai_ros.experience.store import EpisodeStore, StoreError
 from physai_ros.policy.registry import PolicyManifest, PolicyRegistry
 from physai_ros.tasks.task import Task
-from physai_ros.training.checkpoint import load_checkpoint, save_checkpoint
+from physai_ros.training.checkpoint import checkpoint_config, load_checkpoint, replay_folder, save_checkpoint
 from physai_ros.training.config import TrainerConfig
-from physai_ros.training.dataset import EpisodeUnusable, TransitionBuilder
+from physai_ros.training.dataset import EpisodeUnusable, TransitionBuilder, Transitions
+from physai_ros.training.mapped_columns import ReplayFolder
 from physai_ros.training.publishing import publish_policy
 from physai_ros.training.trainer import SparseTrainer
 
@@ -35,7 +36,8 @@ class BackgroundTraining:
     """Learns from every training episode and demonstration of a store once, in the order of their ids.
 
     Each episode is followed by its updates before the next is looked at, and the state is saved after each: killed at
-    any moment, it goes on from the last whole episode and comes to the same result.
+    any moment, it goes on from the last whole episode and comes to the same result. What a full disk refused is tried
+    again.
     """
 
     def __init__(
@@ -62,19 +64,37 @@ class BackgroundTraining:
         self._seen: set[str] = set()
         self._queue: deque[str] = deque()
         self._pending = 0
-        self._demonstrated = False
+        self._demonstrated = self._unsaved = False
+        self._replay = ReplayFolder(replay_folder(folders.checkpoint))
+        builder.hindsight = config.hindsight
         if folders.checkpoint.exists():
-            self.trainer = load_checkpoint(folders.checkpoint)
-            self.config = self.trainer.config
+            try:
+                self.config = checkpoint_config(folders.checkpoint)
+                builder.hindsight = self.config.hindsight
+                self.trainer = load_checkpoint(folders.checkpoint, self._read_again, replay=self._replay)
+            except BaseException:
+                self.close()
+                raise
             self._seen.update(self.trainer.episode_ids)
 
     @property
     def busy(self) -> bool:
         """Whether there is anything to do."""
-        return bool(self._pending or self._queue or self._demonstrated)
+        return bool(self._pending or self._queue or self._demonstrated or self._unsaved)
+
+    def close(self) -> None:
+        """Let another process train with the same folders."""
+        self._replay.close()
+
+    def _read_again(self, episode_id: str) -> Transitions:
+        return self._builder.build(EpisodeStore(self.folders.store, create=False).read(episode_id))
 
     def reconcile(self) -> int:
-        """Look for episodes in the store that were not learned from; returns how many wait."""
+        """Look for episodes in the store that were not learned from; returns how many wait.
+
+        Raises:
+            StoreError: the store is there but cannot be read.
+        """
         if self._store is None:
             if not self.folders.store.is_dir():
                 return 0
@@ -88,17 +108,23 @@ class BackgroundTraining:
         return len(self._queue)
 
     def work(self, seconds: float) -> int:
-        """Train for about `seconds`, or until there is nothing left to do; returns how many updates that were."""
+        """Train for about `seconds`, or until there is nothing left to do; returns how many updates that were.
+
+        Raises:
+            OSError: the disk does not take an episode's samples or the state; the next call tries again.
+        """
         deadline = time.monotonic() + seconds
         updates = 0
         while self.busy and time.monotonic() < deadline:
             if self._pending:
                 self._update()
                 updates += 1
-                if not self._pending:
-                    self._finish()
+                self._unsaved = not self._pending
+            elif self._unsaved:
+                self._finish()
             elif self._queue:
-                self._take(self._queue.popleft())
+                self._take(self._queue[0])
+                self._queue.popleft()
             else:
                 self._demonstrated = False
                 self._pending = self._warm_start_left()
@@ -118,8 +144,8 @@ class BackgroundTraining:
             self._quarantine(reason)
         trainer = self.trainer
         if trainer is None:
-            trainer = SparseTrainer(transitions.observations.shape[1], transitions.actions.shape[2], self.config)
-            self.trainer = trainer
+            sizes = transitions.observations.shape[1], transitions.actions.shape[2]
+            trainer = self.trainer = SparseTrainer(*sizes, self.config, replay=self._replay)
         try:
             trainer.add(transitions, episode_id)
         except ValueError as error:
@@ -159,7 +185,12 @@ class BackgroundTraining:
             self.candidate = manifest.version
             self._on_candidate(manifest)
         trainer.progress["episodes_trained"] = trained
-        save_checkpoint(trainer, self.folders.checkpoint)
+        try:
+            save_checkpoint(trainer, self.folders.checkpoint)
+        except BaseException:
+            trainer.progress["episodes_trained"] = trained - 1
+            raise
+        self._unsaved = False
 
     def _quarantine(self, reason: str) -> None:
         self.quarantined.append(reason)

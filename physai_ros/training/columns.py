@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
+from typing import Any
+
 import numpy as np
 
 BLOCK_ROWS = 1 << 17
@@ -21,6 +24,8 @@ class ChunkedColumns:
             raise ValueError(f"block_rows is {block_rows}, expected at least 1")
         self._block_rows = block_rows
         self._blocks: dict[str, list[np.ndarray]] = {}
+        self._like: dict[str, np.ndarray] = {}
+        self._signed: dict[str, tuple[int, int]] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -34,7 +39,7 @@ class ChunkedColumns:
     @property
     def nbytes(self) -> int:
         """Bytes that the rows take."""
-        return sum(self._count * blocks[0][:1].nbytes for blocks in self._blocks.values())
+        return sum(self._count * like.dtype.itemsize * int(np.prod(like.shape[1:])) for like in self._like.values())
 
     def append(self, rows: dict[str, np.ndarray]) -> None:
         """Add n rows; each column is (n, ...). The first call fixes names, shapes and types.
@@ -43,37 +48,55 @@ class ChunkedColumns:
             ValueError: the columns are of unequal length, or differ from those of the first call.
         """
         self.check(rows)
-        if not self._blocks:
-            self._blocks = {name: [self._empty(values)] for name, values in rows.items()}
+        if not self._like:
+            # A block of no rows tells shape and type.
+            self._like = {name: values[:0].copy() for name, values in rows.items()}
+            self._blocks = {name: [] for name in rows}
         count = len(next(iter(rows.values())))
         done = 0
         while done < count:
-            block, begin = divmod(self._count, self._block_rows)
+            number, begin = divmod(self._count + done, self._block_rows)
             size = min(self._block_rows - begin, count - done)
             for name, values in rows.items():
-                blocks = self._blocks[name]
-                if block == len(blocks):
-                    blocks.append(self._empty(blocks[0]))
-                blocks[block][begin : begin + size] = values[done : done + size]
-            self._count += size
+                if number == len(self._blocks[name]):
+                    self._blocks[name].append(self._block(name, number, self._like[name]))
+                self._write(name, number, begin, values[done : done + size])
             done += size
+        # The rows count once all columns have them: an error half-way leaves what was there before.
+        self._count += count
+
+    def truncate(self, count: int) -> None:
+        """Forget all rows from `count` on.
+
+        Raises:
+            ValueError: there are fewer rows.
+        """
+        if not 0 <= count <= self._count:
+            raise ValueError(f"count is {count}, expected 0 to {self._count}")
+        self._count = count
+        self._signed = {name: signed for name, signed in self._signed.items() if signed[0] <= count}
 
     def check(self, rows: dict[str, np.ndarray]) -> None:
         """Raise what `append` would raise, and add nothing."""
         counts = {name: len(values) for name, values in rows.items()}
         if len(set(counts.values())) != 1:
             raise ValueError(f"columns are of {counts} rows: give every column the same number of rows")
-        if not self._blocks:
+        if not self._like:
             return
-        if set(rows) != set(self._blocks):
-            raise ValueError(f"columns are {sorted(self._blocks)}, given were {sorted(rows)}")
+        if set(rows) != set(self._like):
+            raise ValueError(f"columns are {sorted(self._like)}, given were {sorted(rows)}")
         for name, values in rows.items():
-            shape = self._blocks[name][0].shape[1:]
+            shape = self._like[name].shape[1:]
             if values.shape[1:] != shape:
                 raise ValueError(f"column {name}: a row of shape {values.shape[1:]}, expected {shape}")
 
-    def _empty(self, like: np.ndarray) -> np.ndarray:
+    def _block(self, name: str, number: int, like: np.ndarray) -> np.ndarray:
+        """Room for block `number` of a column whose rows are like those of `like`."""
         return np.empty((self._block_rows, *like.shape[1:]), dtype=like.dtype)
+
+    def _write(self, name: str, number: int, begin: int, values: np.ndarray) -> None:
+        """Put values into a block from row `begin` on."""
+        self._blocks[name][number][begin : begin + len(values)] = values
 
     def gather(self, name: str, indices: np.ndarray) -> np.ndarray:
         """Rows (n, ...) of one column, copied, for indices (n,).
@@ -84,27 +107,31 @@ class ChunkedColumns:
         indices = np.asarray(indices)
         if len(indices) and not (0 <= indices.min() and indices.max() < self._count):
             raise IndexError(f"indices from {indices.min()} to {indices.max()}, expected 0 to {self._count - 1}")
-        blocks = self._blocks[name]
+        blocks, like = self._blocks[name], self._like[name]
         if len(blocks) == 1:
             return blocks[0][indices]
-        gathered = np.empty((len(indices), *blocks[0].shape[1:]), dtype=blocks[0].dtype)
+        gathered = np.empty((len(indices), *like.shape[1:]), dtype=like.dtype)
         block, row = np.divmod(indices, self._block_rows)
         for number in np.unique(block):
             here = block == number
             gathered[here] = blocks[number][row[here]]
         return gathered
 
-    def state(self) -> dict[str, np.ndarray]:
-        """The filled part of every block, not copied; `restore` makes the same columns of it."""
-        return {
-            f"{name}.{number}": block[: self._count - number * self._block_rows]
-            for name, blocks in self._blocks.items()
-            for number, block in enumerate(blocks)
-        }
+    def signature(self) -> dict[str, Any]:
+        """What the rows are, as JSON writes it: how many, and of each column type, shape and CRC-32.
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Take over what `state` gave; block by block, so that each can be let go once it is read."""
-        self._blocks, self._count = {}, 0
-        names = dict.fromkeys(key.rpartition(".")[0] for key in state)
-        for number in range(len(state) // max(len(names), 1)):
-            self.append({name: state[f"{name}.{number}"] for name in names})
+        Columns with equal signatures hold the same rows.
+        """
+        names = self._like if self._count else ()
+        return {"rows": self._count, "columns": {name: self._column_signature(name) for name in names}}
+
+    def _column_signature(self, name: str) -> dict[str, Any]:
+        like, (done, crc) = self._like[name], self._signed.get(name, (0, 0))
+        # Rows do not change: what was signed before is gone on from.
+        while done < self._count:
+            number, begin = divmod(done, self._block_rows)
+            end = min(self._block_rows, begin + self._count - done)
+            crc = zlib.crc32(np.ascontiguousarray(self._blocks[name][number][begin:end]).view(np.uint8), crc)
+            done += end - begin
+        self._signed[name] = (done, crc)
+        return {"type": like.dtype.str, "shape": list(like.shape[1:]), "crc": crc}

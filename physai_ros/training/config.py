@@ -9,6 +9,9 @@ from physai_ros.training.gate import GateConfig
 from physai_ros.training.samplers import SAMPLERS
 from physai_ros.training.significance import SignificanceConfig
 
+HINDSIGHT = ("off", "final", "future")
+"""Goals to relabel a failed episode with: none, where it ended, or also what it achieved on the way."""
+
 
 @dataclass(frozen=True)
 class TrainerConfig:
@@ -31,6 +34,14 @@ class TrainerConfig:
         observation_noise: added to normalized observations in training, in standard deviations of each component.
         control_every: updates between two trials of the gate against uniform sampling; 0 never tries.
         held_out_share: of the samples, for those trials; nothing trains on them.
+        hindsight: which goals failed episodes are relabelled with, one of `HINDSIGHT`.
+        advantage: temperature of the weights that the policy's own steps learn with, exp(advantage / temperature);
+            0 leaves them out.
+        hindsight_parts, own_parts: of a batch, relabelled and own steps, where demonstrations and corrections are one.
+        weighting: whether steps are weighed and thinned out by `weighting.step_weights`.
+        patience: checks on held-out episodes without a better loss after which training stops; 0 never stops.
+        check_every: updates between two such checks.
+        validation_share: of the imitable episodes, for those checks; nothing trains on them.
         seed: of weights and sampling.
     """
 
@@ -52,6 +63,14 @@ class TrainerConfig:
     observation_noise: float = 0.05
     control_every: int = 1000
     held_out_share: float = 1 / 32
+    hindsight: str = "off"
+    advantage: float = 0.0
+    hindsight_parts: float = 0.5
+    own_parts: float = 0.5
+    weighting: bool = False
+    patience: int = 0
+    check_every: int = 100
+    validation_share: float = 0.1
     seed: int = 0
     gate: GateConfig = field(default_factory=GateConfig)
     significance: SignificanceConfig = field(default_factory=SignificanceConfig)
@@ -59,9 +78,16 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
             raise ValueError(f"there is no sampler '{self.sampler}'; there are {', '.join(SAMPLERS)}")
-        for name in ("batch_size", "members", "chunk_steps"):
+        if self.hindsight not in HINDSIGHT:
+            raise ValueError(f"there is no hindsight '{self.hindsight}'; there are {', '.join(HINDSIGHT)}")
+        for name in ("batch_size", "members", "chunk_steps", "check_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        for name in ("advantage", "hindsight_parts", "own_parts", "patience"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 0")
+        if not 0 < self.validation_share <= 0.5:
+            raise ValueError(f"validation_share is {self.validation_share}, expected above 0, at most 0.5")
         for name in ("demonstration_share", "averaging", "held_out_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 0 to 1")

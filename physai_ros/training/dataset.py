@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -12,10 +12,16 @@ from physai_ros.policy.runtime import CYCLES_PER_STEP
 from physai_ros.robot.command import CommandSource
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.tasks.task import Task
+from physai_ros.training.hindsight import achieved_goals
 
 
 class EpisodeUnusable(ValueError):
     """An episode cannot be learned from as a whole; the message says why."""
+
+
+_NO_COLUMNS = ("quarantined", "hindsight")
+_FARTHEST = 3.0  # labels beyond this many action scales are no intent
+_FUTURES = 4  # instants of an episode whose achieved goals it is relabelled with
 
 
 @dataclass
@@ -33,6 +39,10 @@ class Transitions:
     | time_to_end | (n,) float32 | time until the episode ended [s] |
     | force_excess | (n,) float32 | largest tool force of the step over the task's budget, minus one, at least 0 |
     | intervention_age | (n,) float32 | time since the operator took over [s]; inf while the policy is in control |
+    | own | (n,) bool | done by the policy itself in a training episode |
+
+    `hindsight` holds the steps of a failed episode again, under goals that it achieved; `quarantined` says what was
+    left out.
     """
 
     observations: np.ndarray
@@ -44,14 +54,20 @@ class Transitions:
     time_to_end: np.ndarray
     force_excess: np.ndarray
     intervention_age: np.ndarray
+    own: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
     quarantined: tuple[str, ...] = ()
+    hindsight: Transitions | None = None
+
+    def __post_init__(self) -> None:
+        if not len(self.own):
+            self.own = np.zeros(len(self), dtype=bool)
 
     def __len__(self) -> int:
         return len(self.observations)
 
     def columns(self) -> dict[str, np.ndarray]:
         """The columns by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "quarantined"}
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _NO_COLUMNS}
 
     def select(self, rows: np.ndarray) -> Transitions:
         """The rows of a mask or an index array."""
@@ -59,10 +75,20 @@ class Transitions:
 
 
 class TransitionBuilder:
-    """Reads episodes with the encoder and the grid of policy steps that the runtime used."""
+    """Reads episodes with the encoder and the grid of policy steps that the runtime used.
+
+    Attributes:
+        hindsight: which goals failed episodes are relabelled with, `off`, `final` or `future`.
+    """
 
     def __init__(
-        self, kinematics: Kinematics, task: Task, *, chunk_steps: int = 1, cycles_per_step: int = CYCLES_PER_STEP
+        self,
+        kinematics: Kinematics,
+        task: Task,
+        *,
+        chunk_steps: int = 1,
+        cycles_per_step: int = CYCLES_PER_STEP,
+        hindsight: str = "off",
     ) -> None:
         self._encoder = ObservationEncoder(kinematics, task.features, task.action_axes, task.action_scale)
         self._task = task
@@ -70,12 +96,14 @@ class TransitionBuilder:
         self._scale = np.array(task.action_scale)
         self._chunk = chunk_steps
         self._cycles = cycles_per_step
+        self.hindsight = hindsight
 
     def build(self, episode: Episode) -> Transitions:
         """Transitions of one episode; rows that cannot be used are left out and named in `quarantined`.
 
         The policy's own steps are kept with their outcome but are not `imitable`: imitating one's own successes made
-        policies worse. A failed demonstration is not imitable either.
+        policies worse. A failed demonstration is not imitable either. What a failed episode achieved all the same is in
+        `hindsight`, where the builder was asked for it.
 
         Raises:
             EpisodeUnusable: the episode is of another task, an evaluation, empty, or lacks columns.
@@ -88,7 +116,31 @@ class TransitionBuilder:
         first = np.flatnonzero((steps >= 0) & (np.diff(steps, prepend=-1) > 0))
         if not len(first):
             raise EpisodeUnusable(f"episode {episode.context.episode_id} holds no policy step: it is too short")
-        goal = np.array(episode.context.goal)
+        episode_id, last = episode.context.episode_id, len(sequence) - 1
+        goal, success = np.array(episode.context.goal), episode.outcome.success
+        transitions = _without_bad_rows(self._rows(episode, first, steps, goal, success, last), episode_id)
+        if self.hindsight != "off" and not success:
+            transitions.hindsight = self._relabelled(episode, first, steps)
+        return transitions
+
+    def _relabelled(self, episode: Episode, first: np.ndarray, steps: np.ndarray) -> Transitions | None:
+        """The steps that led to goals achieved by accident, each under that goal; None where nothing was."""
+        parts = []
+        for goal, last in achieved_goals(episode, self._task, 1 if self.hindsight == "final" else _FUTURES):
+            part = self._rows(episode, first[first <= last], steps, goal, True, last)
+            driven = part.own | (part.intervention_age < np.inf) | part.imitable
+            parts.append(part.select(driven & _plausible(part.actions[:, 0])))
+        if not parts:
+            return None
+        columns = [part.columns() for part in parts]
+        whole = Transitions(**{name: np.concatenate([c[name] for c in columns]) for name in columns[0]})
+        return _without_bad_rows(whole, episode.context.episode_id)
+
+    def _rows(
+        self, episode: Episode, first: np.ndarray, steps: np.ndarray, goal: np.ndarray, success: bool, last: int
+    ) -> Transitions:
+        """The policy steps that begin at the samples `first` (n,), as if this had been the goal and `last` the end."""
+        series = episode.series
         self._encoder.reset()
         observations = np.stack([self._encoder.encode(episode.state(int(i)), goal) for i in first])
         source = series["command_source"][first]
@@ -98,22 +150,22 @@ class TransitionBuilder:
         actions, known = self._chunks(labels, source, steps[first])
         demonstration = np.full(len(first), episode.context.purpose == Purpose.DEMONSTRATE)
         if demonstration[0]:
-            imitable = np.isin(source, (CommandSource.POLICY, CommandSource.OPERATOR)) & episode.outcome.success
+            imitable = np.isin(source, (CommandSource.POLICY, CommandSource.OPERATOR)) & success
         else:
             imitable = source == CommandSource.OPERATOR
         time = series["stamp"][first]
-        transitions = Transitions(
+        return Transitions(
             observations=observations,
-            actions=np.clip(actions, -1.0, 1.0),
+            actions=actions,
             action_known=known,
             imitable=imitable,
             demonstration=demonstration,
-            success=np.full(len(first), float(episode.outcome.success), dtype=np.float32),
-            time_to_end=(series["stamp"][-1] - time).astype(np.float32),
-            force_excess=self._force_excess(series["wrench"], first),
+            success=np.full(len(first), float(success), dtype=np.float32),
+            time_to_end=(series["stamp"][last] - time).astype(np.float32),
+            force_excess=self._force_excess(series["wrench"][: last + 1], first),
             intervention_age=_age_of_run(source == CommandSource.OPERATOR, time),
+            own=(source == CommandSource.POLICY) & ~demonstration,
         )
-        return _without_bad_rows(transitions, labels, episode.context.episode_id)
 
     def _check(self, episode: Episode) -> None:
         context = episode.context
@@ -158,20 +210,27 @@ def _age_of_run(active: np.ndarray, time: np.ndarray) -> np.ndarray:
         return np.where(active, time - start, np.inf).astype(np.float32)
 
 
-def _without_bad_rows(transitions: Transitions, labels: np.ndarray, episode_id: str) -> Transitions:
-    """The rows with finite labels that are no farther out than intent can be; the others are named."""
-    finite = np.isfinite(labels).all(axis=1)
-    # Steps that nobody imitates carry no label: an unknown intent there is no fault.
-    wanted = transitions.imitable
-    far = wanted & finite & (np.abs(labels) > 3.0).any(axis=1)
-    bad = (wanted & ~finite) | far
-    chunk_finite = np.isfinite(transitions.actions)
-    transitions.action_known *= chunk_finite.all(axis=2)
-    transitions.actions[~chunk_finite] = 0.0
+def _plausible(labels: np.ndarray) -> np.ndarray:
+    """Whether labels (n, action_size) are finite and no farther out than intent can be, (n,)."""
+    with np.errstate(invalid="ignore"):
+        return (np.abs(labels) <= _FARTHEST).all(axis=-1)
+
+
+def _without_bad_rows(transitions: Transitions, episode_id: str) -> Transitions:
+    """The rows with plausible labels, clipped to -1 ... 1; the others are named.
+
+    Steps that nobody imitates carry no label: an unknown intent there is no fault.
+    """
+    labels, plausible = transitions.actions[:, 0], _plausible(transitions.actions)
+    bad = transitions.imitable & ~plausible[:, 0]
+    transitions.own &= plausible[:, 0]
+    transitions.action_known *= plausible
+    transitions.actions = np.clip(np.where(plausible[..., None], transitions.actions, 0.0), -1.0, 1.0)
     kept = transitions.select(~bad)
     kept.quarantined = tuple(
         f"episode {episode_id}, policy step {row}: the label is "
-        f"{'more than three times the action scale' if far[row] else 'not finite'}: {np.round(labels[row], 3).tolist()}"
+        f"{'more than three times the action scale' if np.isfinite(labels[row]).all() else 'not finite'}: "
+        f"{np.round(labels[row], 3).tolist()}"
         for row in np.flatnonzero(bad)
     )
     return kept

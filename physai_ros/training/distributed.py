@@ -42,6 +42,17 @@ class Ranks:
         """What process 0 says: for what is measured, such as time, and must be one thing for all."""
         return value
 
+    def first_bytes(self, content: bytes) -> bytes:
+        """What process 0 has read: for files that the others need not have."""
+        return content
+
+    def alike(self, number: int) -> bool:
+        """Whether all processes give the same number, of up to 63 bits."""
+        return True
+
+    def close(self) -> None:
+        """Leave the others."""
+
 
 class TorchRanks(Ranks):
     """The processes that `torchrun` started, over gloo. Source: Li et al., "PyTorch distributed", 2020."""
@@ -93,6 +104,24 @@ class TorchRanks(Ranks):
         whole = torch.tensor([value], dtype=torch.float64)
         distributed.broadcast(whole, 0)
         return float(whole)
+
+    def first_bytes(self, content: bytes) -> bytes:
+        """What process 0 has read."""
+        size = torch.tensor([len(content)])
+        distributed.broadcast(size, 0)
+        if self.number == 0:
+            whole = torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else torch.zeros(0).byte()
+        else:
+            whole = torch.empty(int(size), dtype=torch.uint8)
+        if len(whole):
+            distributed.broadcast(whole, 0)
+        return whole.numpy().tobytes()
+
+    def alike(self, number: int) -> bool:
+        """Whether all processes give the same number."""
+        extremes = torch.tensor([number, -number])
+        distributed.all_reduce(extremes, distributed.ReduceOp.MAX)
+        return int(extremes[0]) == -int(extremes[1])
 
     def close(self) -> None:
         """Leave the others."""

@@ -13,6 +13,7 @@ import numpy as np
 
 _FORMAT = "physai_ros images 1"
 _HEADER = "images.json"
+_RESIDENT = 1 << 27  # bytes gathered after which mapped pages are let go; they stay in the system's cache
 
 
 class ImageReplayError(ValueError):
@@ -49,7 +50,8 @@ class ImageReplay:
         self.shape = tuple(shape)
         self.dropped = 0
         self._lock: int | None = None
-        self._maps: dict[int, np.ndarray] = {}
+        self._maps: dict[int, tuple[mmap.mmap, np.ndarray]] = {}
+        self._gathered = 0
         if writable:
             self._begin(segment_images)
         self._segment_images = self._read_header()
@@ -111,6 +113,11 @@ class ImageReplay:
         # In the order in which they lie on the disk.
         for place in np.argsort(indices):
             gathered[place] = self._map(int(segments[place]))[rows[place]]
+        self._gathered += gathered.nbytes
+        if self._gathered > _RESIDENT and hasattr(mmap, "MADV_DONTNEED"):
+            for mapped, _ in self._maps.values():
+                mapped.madvise(mmap.MADV_DONTNEED)
+            self._gathered = 0
         return gathered
 
     def refresh(self) -> int:
@@ -198,7 +205,7 @@ class ImageReplay:
 
     def _map(self, segment: int) -> np.ndarray:
         if segment in self._maps:
-            return self._maps[segment]
+            return self._maps[segment][1]
         with self._path(segment, "images").open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         if hasattr(mmap, "MADV_RANDOM"):
@@ -206,7 +213,7 @@ class ImageReplay:
         whole = len(mapped) // self._image_bytes
         images = np.frombuffer(mapped, dtype=np.uint8, count=whole * self._image_bytes).reshape(whole, *self.shape)
         if whole == self._segment_images:  # else it was truncated, and whoever writes will mend it
-            self._maps[segment] = images
+            self._maps[segment] = (mapped, images)
         return images
 
     def _mismatches(self, segment: int, count: int, begin: int = 0) -> set[int]:

@@ -14,6 +14,8 @@ from physai_ros.training.config import TrainerConfig
 from physai_ros.training.distributed import Ranks
 from physai_ros.training.pools import Batch
 
+_MOST_WEIGHT = 20.0
+
 
 class Imitation(Algorithm[Batch]):
     """Learns the actions that samples name; the mean over a batch is divided among the processes of `ranks`."""
@@ -53,7 +55,8 @@ class Imitation(Algorithm[Batch]):
         output = self.network(observations[mine])
         per_member = self.imitation_loss(output, own)
         per_sample = (per_member * own.members).sum(dim=1) / own.members.sum(dim=1)
-        loss = (per_sample * torch.from_numpy(weights[mine])).sum() / size
+        weight = torch.from_numpy(weights[mine]) * own.weight * self._advantage_weight(own.returns, output.value_logits)
+        loss = (per_sample * weight).sum() / size
         value_loss = self._value_loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
         (loss if value_loss is None else loss + value_loss).backward()
@@ -84,12 +87,36 @@ class Imitation(Algorithm[Batch]):
             losses = self.imitation_loss(self.network(own.observations), own).mean(dim=1)
             return self._ranks.gather(losses, batch.size).numpy()
 
+    def acting_loss(self, observations: torch.Tensor, actions: torch.Tensor, known: torch.Tensor) -> float:
+        """Mean Huber loss of the averaged weights on n samples, given as in a `Batch`."""
+        with torch.no_grad():
+            predicted = self.average(observations).actions
+            return float(self._huber(predicted, actions, known).mean())
+
+    def _advantage_weight(self, returns: torch.Tensor, value_logits: torch.Tensor) -> torch.Tensor:
+        """Weights (b,): exp(advantage / temperature), at most 20, and 1 for samples without a return.
+
+        The advantage is what the episode brought minus what was to be expected, so that a step which led to more than
+        that counts more, and a failure that was expected counts little. Sources: Wang et al., "Exponentially weighted
+        imitation learning for batched historical data" (MARWIL), 2018; Peng et al., "Advantage-weighted regression",
+        2019.
+        """
+        if not self._config.advantage:
+            return torch.ones_like(returns)
+        with torch.no_grad():
+            advantage = returns - torch.sigmoid(value_logits)
+            weight = torch.exp(advantage / self._config.advantage).clamp(max=_MOST_WEIGHT)
+            return torch.where(returns.isnan(), torch.ones_like(weight), weight)
+
     def imitation_loss(self, output: PolicyOutput, batch: Batch) -> torch.Tensor:
         """Mean Huber loss (b, members) of the actions that are known."""
-        wanted = batch.actions[:, None].expand_as(output.actions)
-        error = functional.huber_loss(output.actions, wanted, reduction="none", delta=self._config.huber)
+        return self._huber(output.actions, batch.actions, batch.known)
+
+    def _huber(self, predicted: torch.Tensor, actions: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+        wanted = actions[:, None].expand_as(predicted)
+        error = functional.huber_loss(predicted, wanted, reduction="none", delta=self._config.huber)
         per_step = (error * self._action_weights).mean(dim=3)
-        return (per_step * batch.known[:, None]).sum(dim=2) / batch.known.sum(1)[:, None]
+        return (per_step * known[:, None]).sum(dim=2) / known.sum(1)[:, None]
 
     def _value_loss(self, batch: Batch) -> torch.Tensor | None:
         """Loss of the value head on outcomes of any episode; its gradient stays in the head."""

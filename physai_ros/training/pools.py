@@ -22,15 +22,20 @@ class OutcomeBatch(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Samples as the network takes them: `observations` (b, size), `actions` (b, chunk_steps, action_size),
-    `known` (b, chunk_steps), 1 where the action is to be learned, and `members` (b, members), 1 for who learns it;
-    `outcomes` for the value head, beside.
-    """  # noqa: D205
+    """Samples as the network takes them.
+
+    `observations` (b, size), `actions` (b, chunk_steps, action_size), `known` (b, chunk_steps), 1 where the action is
+    to be learned, and `members` (b, members), 1 for who learns it; `weight` (b,) of its loss; `returns` (b,), what
+    the episode brought, for samples that are weighed by their advantage, NaN for the others; `outcomes` for the value
+    head, beside.
+    """
 
     observations: torch.Tensor
     actions: torch.Tensor
     known: torch.Tensor
     members: torch.Tensor
+    weight: torch.Tensor
+    returns: torch.Tensor
     outcomes: OutcomeBatch | None = None
 
     @property
@@ -40,26 +45,36 @@ class Batch(NamedTuple):
 
     def rows(self, chosen: slice) -> Batch:
         """Some of the samples, without the outcomes."""
-        return Batch(*(column[chosen] for column in self[:4]))
+        return Batch(*(column[chosen] for column in self[:-1]))
 
     @classmethod
     def joined(cls, parts: list[Batch]) -> Batch:
         """One batch of several, in their order, without outcomes."""
-        return cls(*(torch.cat(columns) for columns in zip(*(part[:4] for part in parts), strict=True)))
+        return cls(*(torch.cat(columns) for columns in zip(*(part[:-1] for part in parts), strict=True)))
 
 
 class SamplePool:
-    """Imitable samples of one origin with their ledger and sampler.
+    """Samples of one origin with their ledger and sampler.
 
-    What a sample's policy saw is kept once, in the trainer's `outcomes`; the column `step` says in which row. Where the
-    sampler is compared with a control, a few samples are held out: neither trains on them.
+    What a sample's policy saw is kept once, in `observed`; the column `step` says in which row. Where `holds_out`, a
+    few samples are held out to compare the sampler with a control: neither trains on them. Which these are, and which
+    members learn what, comes from the generator of the episode, so that the episode gives the same samples again.
     """
 
-    def __init__(self, config: TrainerConfig, outcomes: ChunkedColumns) -> None:
+    def __init__(
+        self,
+        config: TrainerConfig,
+        observed: ChunkedColumns,
+        columns: ChunkedColumns,
+        held_out: ChunkedColumns,
+        *,
+        holds_out: bool = False,
+    ) -> None:
         self._config = config
-        self._outcomes = outcomes
-        self.columns = ChunkedColumns()
-        self.held_out = ChunkedColumns()
+        self._observed = observed
+        self._holds_out = holds_out
+        self.columns = columns
+        self.held_out = held_out
         self.ledger = SampleLedger()
         self.sampler: Sampler = make_sampler(
             config.sampler, self.ledger, config.gate, config.significance, self._observed_and_done
@@ -73,23 +88,35 @@ class SamplePool:
         """Samples that nothing trains on."""
         return len(self.held_out)
 
-    def append(self, rows: Transitions, steps: np.ndarray, generator: np.random.Generator) -> None:
-        """Add imitable rows (n,) that lie at `steps` (n,) of the outcomes."""
-        if not len(rows):
+    def append(
+        self,
+        rows: Transitions,
+        steps: np.ndarray,
+        generator: np.random.Generator,
+        *,
+        weight: np.ndarray | None = None,
+        returns: np.ndarray | None = None,
+    ) -> None:
+        """Add rows (n,) that lie at `steps` (n,) of what was observed, with `weight` (n,) and `returns` (n,)."""
+        count = len(rows)
+        if not count:
             return
         config = self._config
-        members = generator.random((len(rows), config.members)) < config.member_share
+        members = generator.random((count, config.members)) < config.member_share
         # A sample that no member would learn from goes to all.
         members |= ~members.any(axis=1, keepdims=True)
+        unknown = np.full(count, np.nan, dtype=np.float32)
         columns = {
             "step": steps.astype(np.int32),
             "actions": rows.actions,
             "action_known": rows.action_known,
             "members": members.astype(np.float32),
+            "weight": np.ones(count, dtype=np.float32) if weight is None else weight.astype(np.float32),
+            "returns": unknown if returns is None else returns.astype(np.float32),
         }
-        trained = np.ones(len(rows), dtype=bool)
-        if config.compares:
-            trained = generator.random(len(rows)) >= config.held_out_share
+        trained = np.ones(count, dtype=bool)
+        if self._holds_out:
+            trained = generator.random(count) >= config.held_out_share
         self.columns.append({name: column[trained] for name, column in columns.items()})
         self.held_out.append({name: column[~trained] for name, column in columns.items()})
         failure_time = np.where(rows.success > 0, np.inf, rows.time_to_end)
@@ -105,34 +132,34 @@ class SamplePool:
     def batch(self, rows: np.ndarray, *, held_out: bool = False) -> Batch:
         """The samples `rows` (b,), of those held out if asked for."""
         columns = self.held_out if held_out else self.columns
-        observations = self._outcomes.gather("observations", columns.gather("step", rows))
-        named = (columns.gather(name, rows) for name in ("actions", "action_known", "members"))
+        observations = self._observed.gather("observations", columns.gather("step", rows))
+        names = ("actions", "action_known", "members", "weight", "returns")
+        named = (columns.gather(name, rows) for name in names)
         return Batch(torch.from_numpy(observations), *(torch.from_numpy(column) for column in named))
 
     def _observed_and_done(self, rows: np.ndarray) -> np.ndarray:
         """Observation and first action of the samples `rows` (n,), side by side."""
-        observations = self._outcomes.gather("observations", self.columns.gather("step", rows))
+        observations = self._observed.gather("observations", self.columns.gather("step", rows))
         return np.concatenate([observations, self.columns.gather("actions", rows)[:, 0]], axis=1)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Arrays from which `restore` makes the same pool."""
-        parts = {
-            "columns": self.columns.state(),
-            "held_out": self.held_out.state(),
-            "ledger": self.ledger.state(),
-            "sampler": self.sampler.state(),
-        }
+        """What training has learned of the samples, as arrays for `restore`; the samples themselves are not in it."""
+        parts = {"ledger": self.ledger.state(), "sampler": self.sampler.state()}
         return {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Take over what `state` gave."""
+        """Take over what `state` gave, for the same samples.
+
+        Raises:
+            ValueError: it is of other samples.
+        """
 
         def part(prefix: str) -> dict[str, np.ndarray]:
             start = f"{prefix}."
             return {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
 
-        self.columns.restore(part("columns"))
-        self.held_out.restore(part("held_out"))
         self.ledger.restore(part("ledger"))
+        if len(self.ledger) != len(self.columns):
+            raise ValueError(f"what is known of {len(self.ledger)} samples does not fit the {len(self.columns)} here")
         if sampler := part("sampler"):
             self.sampler.restore(sampler)

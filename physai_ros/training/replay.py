@@ -48,8 +48,12 @@ class GrowingColumns:
         return self._columns[name][: self._count]
 
     def state(self) -> dict[str, np.ndarray]:
-        """Copies of the columns; `append` on an empty object restores them."""
-        return {name: self.view(name).copy() for name in self._columns}
+        """The columns, not copied; `append` on an empty object restores them."""
+        return {name: self.view(name) for name in self._columns}
+
+    def truncate(self, count: int) -> None:
+        """Forget all rows from `count` on."""
+        self._count = min(self._count, count)
 
 
 class SampleLedger:
@@ -60,6 +64,8 @@ class SampleLedger:
 
     def __init__(self) -> None:
         self._columns = GrowingColumns()
+        nothing = np.zeros(0)
+        self.append(nothing, nothing, nothing)
 
     def __len__(self) -> int:
         return len(self._columns)
@@ -86,6 +92,10 @@ class SampleLedger:
                 "intervention_age": intervention_age.astype(np.float32),
             }
         )
+
+    def truncate(self, count: int) -> None:
+        """Forget the samples from `count` on."""
+        self._columns.truncate(count)
 
     def record(self, indices: np.ndarray, loss: np.ndarray) -> None:
         """Keep what a training forward pass said about the samples `indices` (n,): their loss (n,)."""
@@ -115,5 +125,4 @@ class SampleLedger:
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Take over what `state` gave."""
         self._columns = GrowingColumns()
-        if state:
-            self._columns.append(state)
+        self._columns.append(state)

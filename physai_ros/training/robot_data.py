@@ -16,12 +16,15 @@ from physai_ros.training.loader_pool import Sample
 class RobotDataset(Dataset[Sample]):
     """The imitable policy steps of episodes: `{"observations": (size,)}` and the actions (chunk_steps, action_size).
 
+    A step whose chunk is not known to its end, because the episode or whoever drove it ended before, is none of them:
+    a target has no place to say what of it is unknown.
+
     Attributes:
         quarantined: why episodes or steps were left out.
     """
 
     def __init__(self, transitions: Iterable[Transitions], quarantined: Iterable[str] = ()) -> None:
-        parts = [part.select(part.imitable) for part in transitions]
+        parts = [part.select(part.imitable & (part.action_known > 0).all(axis=1)) for part in transitions]
         if not any(len(part) for part in parts):
             raise ValueError("no step of these episodes can be imitated: a successful demonstration or a correction is")
         columns = [part.columns() for part in parts]

@@ -69,7 +69,10 @@ def learn_on_arm(
     """
     version = registry.current()[0]
     rollout.runtime.load(registry, version)
-    builder = TransitionBuilder(rollout.arm.kinematics, rollout.task, chunk_steps=trainer.config.chunk_steps)
+    config = trainer.config
+    builder = TransitionBuilder(
+        rollout.arm.kinematics, rollout.task, chunk_steps=config.chunk_steps, hindsight=config.hindsight
+    )
     seeds = scenario_seeds("train", plan.seed, plan.episodes)
     selector = ScenarioSelector(rollout.task.scenario_bounds, np.random.default_rng(seeds[0]), plan.curriculum)
     starts = StartJudge(rollout.arm.kinematics, rollout.task)
@@ -87,7 +90,7 @@ def learn_on_arm(
         if not plan.learn:
             continue
         trainer.add(builder.build(episode), episode_id)
-        for _ in range(trainer.config.updates_per_episode):
+        for _ in range(config.updates_per_episode):
             trainer.update()
         if (index + 1) % plan.candidate_every == 0:
             candidate = publish_policy(trainer, rollout.task, registry, (version,)).version

@@ -27,14 +27,34 @@ def test_rows_come_back_by_index_wherever_the_blocks_end(block_rows, counts, see
     for part in np.split(everything, np.cumsum(counts)[:-1]):
         columns.append(rows_of(part))
     assert len(columns) == len(everything)
-    restored = ChunkedColumns(block_rows)
-    restored.restore(columns.state())
     indices = np.random.default_rng(seed).integers(max(len(everything), 1), size=20)[: 20 * bool(len(everything))]
     for name, values in rows_of(everything).items():
-        for each in (columns, restored):
-            gathered = each.gather(name, indices)
-            assert gathered.dtype == values.dtype
-            np.testing.assert_array_equal(gathered, values[indices])
+        gathered = columns.gather(name, indices)
+        assert gathered.dtype == values.dtype
+        np.testing.assert_array_equal(gathered, values[indices])
+
+
+@settings(deadline=None)
+@given(
+    block_rows=st.integers(1, 7),
+    counts=st.lists(st.integers(0, 9), min_size=1, max_size=6),
+    asked=st.integers(0, 5),
+    kept=st.floats(0, 1),
+)
+def test_a_signature_tells_rows_and_nothing_of_how_they_came(block_rows, counts, asked, kept):
+    columns = ChunkedColumns(block_rows)
+    for number, part in enumerate(np.split(np.arange(sum(counts)), np.cumsum(counts)[:-1])):
+        columns.append(rows_of(part))
+        if number == asked:
+            columns.signature()  # what was signed on the way is gone on from
+    left = int(kept * len(columns))
+    columns.truncate(left)
+    columns.append(rows_of(np.arange(left, left + 3)))
+    at_once = ChunkedColumns(5)
+    at_once.append(rows_of(np.arange(left + 3)))
+    assert columns.signature() == at_once.signature()
+    at_once.append(rows_of(np.arange(1)))
+    assert columns.signature() != at_once.signature()
 
 
 def test_rows_that_do_not_fit_are_refused_and_nothing_is_added():

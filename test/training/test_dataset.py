@@ -11,7 +11,8 @@ from physai_ros.experience.episode import Purpose
 from physai_ros.policy.acting import ActingNetwork
 from physai_ros.policy.network import Architecture, Prediction, RobotPolicyNetwork
 from physai_ros.safety.command import CommandSource
-from physai_ros.training.dataset import EpisodeUnusable
+from physai_ros.training.dataset import EpisodeUnusable, TransitionBuilder
+from physai_ros.training.robot_data import create_robot_dataloader
 
 
 class Recording:
@@ -106,3 +107,19 @@ def test_an_episode_that_must_not_be_learned_from_is_refused(builder, demonstrat
     series = {name: column for name, column in episode.series.items() if name != drop}
     with pytest.raises(EpisodeUnusable, match=reason):
         builder.build(dataclasses.replace(episode, context=context, series=series))
+
+
+def test_a_loader_gives_whole_chunks_alone(rollout, task, demonstrations):
+    builder = TransitionBuilder(rollout.arm.kinematics, task, chunk_steps=4)
+    loader = create_robot_dataloader(demonstrations[:1], builder, batch_size=8)
+    whole = builder.build(demonstrations[0])
+    assert len(loader.dataset) == len(whole) - 3
+    assert (loader.dataset.transitions.action_known == 1.0).all()
+
+
+def test_a_label_that_is_no_intent_is_in_no_chunk(rollout, task, demonstrations):
+    labels = demonstrations[0].series["action_ee_delta"].copy()
+    labels[30:40] = 9.0
+    builder = TransitionBuilder(rollout.arm.kinematics, task, chunk_steps=3)
+    known = builder.build(changed(demonstrations[0], action_ee_delta=labels)).action_known
+    np.testing.assert_array_equal(known[:3], [[1, 1, 1], [1, 1, 0], [1, 0, 1]])

@@ -14,13 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from physai_ros.experience.episode import Purpose
 from physai_ros.experience.store import EpisodeStore
 from physai_ros.policy.registry import PolicyRegistry, weights_of
 from physai_ros.safety.command import CommandSource
 from physai_ros.training.background import BackgroundTraining, TrainingFolders
-from physai_ros.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from physai_ros.training.checkpoint import CheckpointError, load_checkpoint, replay_folder, save_checkpoint
+from physai_ros.training.columns import ChunkedColumns
+from physai_ros.training.mapped_columns import ReplayFolder
 from physai_ros.training.samplers import SAMPLERS
 from physai_ros.training.trainer import SparseTrainer
 
@@ -88,11 +91,13 @@ def test_a_resumed_run_gives_the_result_of_one_that_was_not_interrupted(
     builder, demonstrations, config, tmp_path, sampler
 ):
     config = dataclasses.replace(config, sampler=sampler)
-    trainer = made(builder, [*demonstrations, corrected(demonstrations[0], 0)], config)
+    episodes = [*demonstrations, corrected(demonstrations[0], 0)]
+    trainer = made(builder, episodes, config)
     for _ in range(12):
         trainer.update()
     save_checkpoint(trainer, tmp_path / "trainer.safetensors")
-    resumed = load_checkpoint(tmp_path / "trainer.safetensors")
+    by_id = {episode.context.episode_id: episode for episode in episodes}
+    resumed = load_checkpoint(tmp_path / "trainer.safetensors", lambda key: builder.build(by_id[key]))
     late = builder.build(corrected(demonstrations[1], 1))
     for each in (trainer, resumed):
         each.add(late, "late")
@@ -100,6 +105,73 @@ def test_a_resumed_run_gives_the_result_of_one_that_was_not_interrupted(
             each.update()
     assert weights(trainer) == weights(resumed)
     assert trainer.counters.backward == resumed.counters.backward
+
+
+def test_samples_on_disk_need_no_episodes_and_can_be_made_again(builder, demonstrations, config, tmp_path):
+    path = tmp_path / "trainer.safetensors"
+    replay = ReplayFolder(replay_folder(path))
+    transitions = [builder.build(episode) for episode in demonstrations]
+    trainer = SparseTrainer(
+        transitions[0].observations.shape[1], transitions[0].actions.shape[2], config, replay=replay
+    )
+    by_id = dict(zip("abcd", transitions, strict=True))
+    for key, rows in by_id.items():
+        trainer.add(rows, key)
+    for _ in range(12):
+        trainer.update()
+    save_checkpoint(trainer, path)
+    with safe_open(path, framework="numpy") as file:
+        sizes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+    assert [len(trainer.outcomes), trainer.architecture.observation_size] not in sizes
+    replay.close()
+    results = []
+    for damage in (False, True):
+        replay = ReplayFolder(replay_folder(path))
+        if damage:
+            next((replay.folder / "outcomes").glob("observations.*")).unlink()
+            with pytest.raises(CheckpointError, match="samples are gone"):
+                load_checkpoint(path, replay=replay)
+        resumed = load_checkpoint(path, by_id.__getitem__ if damage else None, replay=replay)
+        for _ in range(12):
+            resumed.update()
+        results.append(weights(resumed))
+        replay.close()
+    for _ in range(12):
+        trainer.update()
+    assert results == [weights(trainer)] * 2
+
+
+def test_episodes_that_were_changed_are_not_taken_for_those_that_were_trained_on(
+    builder, demonstrations, config, tmp_path
+):
+    trainer = made(builder, demonstrations, config)
+    trainer.update()
+    save_checkpoint(trainer, tmp_path / "trainer.safetensors")
+    with pytest.raises(CheckpointError, match="they were changed"):
+        load_checkpoint(tmp_path / "trainer.safetensors", lambda _: builder.build(demonstrations[0]))
+
+
+def test_an_episode_that_a_full_disk_refused_is_taken_in_later(builder, demonstrations, config, monkeypatch):
+    trainer, whole = (made(builder, demonstrations[:2], config) for _ in range(2))
+    late = builder.build(demonstrations[2])
+    append = ChunkedColumns.append
+
+    def full(self: ChunkedColumns, rows: dict) -> None:
+        if self is trainer.demonstrations.held_out:
+            raise OSError(28, "No space left on device")
+        append(self, rows)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ChunkedColumns, "append", full)
+        with pytest.raises(OSError, match="No space"):
+            trainer.add(late, "late")
+    assert "late" not in trainer
+    for each in (trainer, whole):
+        each.add(late, "late")
+        for _ in range(8):
+            each.update()
+    assert trainer.signatures() == whole.signatures()
+    assert weights(trainer) == weights(whole)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
@@ -161,7 +233,9 @@ def test_killed_at_any_moment_it_comes_to_the_same_result_and_counts_nothing_twi
             if delay is not None:
                 time.sleep(delay)  # the moment of the kill, not a wait for anything
                 child.send_signal(signal.SIGKILL)
-    trainer = load_checkpoint(tmp_path / "trainer.safetensors")
+    replay = ReplayFolder(replay_folder(tmp_path / "trainer.safetensors"))
+    trainer = load_checkpoint(tmp_path / "trainer.safetensors", replay=replay)
+    replay.close()
     assert trainer.counters.updates == calm.trainer.counters.updates == 20 + 6 * 10
     assert sorted(trainer.episode_ids) == sorted(calm.trainer.episode_ids)
     assert weights(trainer) == weights(calm.trainer)
@@ -186,4 +260,32 @@ def test_what_cannot_be_learned_from_is_named_and_training_goes_on(builder, demo
     assert training.trainer.episode_ids == [demonstrations[0].context.episode_id]
     assert training.trainer.counters.updates == config.warm_start_updates
     assert any("broken" in reason for reason in training.quarantined)
+    assert PolicyRegistry(tmp_path / "registry").versions() == ("000001",)
+
+
+def test_a_state_that_a_full_disk_refused_is_saved_later(builder, demonstrations, task, config, tmp_path, monkeypatch):
+    store = EpisodeStore(tmp_path / "store")
+    for episode in demonstrations[:2]:
+        store.write(episode)
+    folders = TrainingFolders(tmp_path / "store", tmp_path / "registry", tmp_path / "t.safetensors")
+    training = BackgroundTraining(folders, task, builder, config)
+    training.reconcile()
+
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("physai_ros.training.background.save_checkpoint", full)
+        for _ in range(2):
+            with pytest.raises(OSError, match="No space"):
+                while training.busy:
+                    training.work(1.0)
+    assert training.busy
+    while training.busy:
+        training.work(1.0)
+    assert training.trainer.counters.updates == config.warm_start_updates
+    assert training.trainer.progress["episodes_trained"] == 1
+    training.close()
+    again = BackgroundTraining(folders, task, builder, config)
+    assert again.trainer.counters.updates == config.warm_start_updates
     assert PolicyRegistry(tmp_path / "registry").versions() == ("000001",)

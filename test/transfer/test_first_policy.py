@@ -1,5 +1,7 @@
 """The policy that a run starts from, and learning in one process."""
 
+from pathlib import Path
+
 import pytest
 
 from physai_ros.evaluation.rollout import Rollout
@@ -12,6 +14,7 @@ from physai_ros.tasks.catalog import load_task
 from physai_ros.training.checkpoint import load_checkpoint
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.dataset import TransitionBuilder
+from physai_ros.training.trainer import SparseTrainer
 from physai_ros.transfer.first_policy import first_policy, warm_start
 from physai_ros.transfer.learning_run import LearningPlan, learn_on_arm
 
@@ -46,14 +49,21 @@ def started(rollout, tmp_path):
     return tmp_path
 
 
-def test_folder_is_ready_for_a_graph(started):
+def resumed(folder: Path, rollout: Rollout) -> SparseTrainer:
+    """The trainer whose state the folder holds, its samples made again from the episodes."""
+    store = EpisodeStore(folder / "episodes", create=False)
+    builder = TransitionBuilder(rollout.arm.kinematics, rollout.task)
+    return load_checkpoint(folder / "trainer.safetensors", lambda key: builder.build(store.read(key)))
+
+
+def test_folder_is_ready_for_a_graph(rollout, started):
     store = EpisodeStore(started / "episodes", create=False)
     assert [episode.context.purpose for episode in store.episodes()] == [Purpose.DEMONSTRATE] * 3
     registry = PolicyRegistry(started / "registry")
     version, generation = registry.current()
     assert version == "000001" and generation == 1
     registry.load(version)
-    trainer = load_checkpoint(started / "trainer.safetensors")
+    trainer = resumed(started, rollout)
     assert trainer.counters.updates == 60
     assert len(trainer.episode_ids) == 3
 
@@ -67,7 +77,7 @@ def test_no_demonstration_says_what_to_do():
 
 @pytest.mark.parametrize("learn", [True, False])
 def test_an_arm_of_the_experiment_differs_in_what_its_plan_says(rollout, started, learn):
-    trainer = load_checkpoint(started / "trainer.safetensors")
+    trainer = resumed(started, rollout)
     registry = PolicyRegistry(started / "registry")
     judged, told = [], []
 
