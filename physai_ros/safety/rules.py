@@ -8,6 +8,8 @@ from physai_ros.safety.state_machine import Rule, SafetyState
 # Shares of a limit from which the arm goes slowly.
 NEAR_FORCE = 0.8
 NEAR_TRACKING = 0.7
+# Share of the force budget down to which a contact stop yields.
+RELIEVED_FORCE = 0.2
 
 
 def rules_of(limits: SafetyLimits) -> dict[str, Rule]:

@@ -17,7 +17,7 @@ from physai_ros.safety.filter import SafetyFilter
 from physai_ros.safety.limits import SafetyConfigurationError, SafetyLimits
 from physai_ros.safety.monitoring import StateMonitor
 from physai_ros.safety.report import SafetyReport
-from physai_ros.safety.rules import rules_of
+from physai_ros.safety.rules import RELIEVED_FORCE, rules_of
 from physai_ros.safety.separation import UNWATCHED, Separation
 from physai_ros.safety.set_point import SetPoint
 from physai_ros.safety.state_machine import SafetyState, SafetyStateMachine
@@ -62,6 +62,8 @@ class SafetySupervisor:
         self._familiarity = FamiliarityWatch(round(_ALARM_PATIENCE / self._period))
         self._monitor.reset()
         self._last: SafeCommand | None = None
+        self._measured: np.ndarray | None = None
+        self._relieving = False
         self._last_sequence = -1
         self._now = self._stamp = -np.inf
         self._carried: set[str] = set()
@@ -196,7 +198,8 @@ class SafetySupervisor:
             permitted, reasons = self._permit(reference, choice)
         if not permitted:
             self._tracker.reset()
-            self._play_stop()
+            if not self._relieve():
+                self._play_stop()
             reasons = (*self._machine.reasons, *(name for name in reasons if name not in self._machine.reasons))
         self._last_sequence = sequence
         self._last = self._command(driver_state, choice, reference, permitted, reasons)
@@ -234,6 +237,7 @@ class SafetySupervisor:
     def _follow_driver(self, state: DriverState, conditions: set[str]) -> None:
         """Collect what is observed of the driver, and bring our set-point to where the driver's is."""
         observed = self._monitor.observe(state)
+        self._measured = observed.positions
         conditions |= observed.conditions
         if observed.positions is None:
             return
@@ -290,26 +294,46 @@ class SafetySupervisor:
         target = self._tracker.target(reference, choice.action.state_sequence, self._set)
         scale = min(self._separation.scale, self._limits.reduced_scale if self._machine.slowed else 1.0)
         tool_speed = self._limits.reduced_tool_speed if self._machine.slowed else np.inf
-        projection = self._filter.project(target, self._set, scale, tool_speed)
-        if projection.positions is None:
-            self._carried.add("filter_infeasible")
-            return False, ("filter_infeasible", *projection.reasons)
-        after = self._set.followed_by(projection.positions, self._period)
-        stop = self._planner.plan(after)
-        problem = "no_stop" if stop is None else self._verifier.problem(stop, after, self._set.positions)
-        if problem:
-            self._carried.add("stop_not_verified")
-            return False, ("stop_not_verified", problem)
-        self._set, self._stop, self._played = after, stop, 0
-        self._stops.append(stop)
+        reasons, refusal = self._move(target, scale, tool_speed)
+        if refusal:
+            self._carried.add(refusal)
+            return False, (refusal, *reasons)
         self._gripper = float(np.clip(choice.action.gripper_command, -1.0, 1.0))
-        reasons = projection.reasons
-        if target is not reference and not reasons and (np.abs(after.positions - reference) > 1e-9).any():
+        if target is not reference and not reasons and (np.abs(self._set.positions - reference) > 1e-9).any():
             reasons = ("acceleration",)
         if set(reasons) - {"acceleration", "jerk"}:
             # Following a step a little later is no restriction of where the arm may go or how fast.
             self._carried.add("altered")
         return True, reasons
+
+    def _move(self, target: np.ndarray, scale: float, tool_speed: float) -> tuple[tuple[str, ...], str]:
+        """Move the set-point towards `target`; says what limited it, and why it did not move, empty if it did."""
+        projection = self._filter.project(target, self._set, scale, tool_speed)
+        if projection.positions is None:
+            return projection.reasons, "filter_infeasible"
+        after = self._set.followed_by(projection.positions, self._period)
+        stop = self._planner.plan(after)
+        problem = "no_stop" if stop is None else self._verifier.problem(stop, after, self._set.positions)
+        if problem:
+            return (problem,), "stop_not_verified"
+        self._set, self._stop, self._played = after, stop, 0
+        self._stops.append(stop)
+        return projection.reasons, ""
+
+    def _relieve(self) -> bool:
+        """After a contact stop, yield to where the arm was pushed, until the force is gone; returns whether it does.
+
+        A set-point that rests behind what it touches would press for ever. Measured positions lie on the free side.
+        """
+        stopped_by_contact = "contact_force" in self._machine.reasons and self._machine.state == SafetyState.STOPPED
+        pressing = self._monitor.force > RELIEVED_FORCE * self._monitor.force_budget
+        may_begin = self._relieving or not self._set.velocities.any()
+        self._relieving = stopped_by_contact and pressing and may_begin and self._measured is not None
+        if self._relieving:
+            target = self._tracker.target(self._measured, self._last_sequence + 1, self._set)
+            refusal = self._move(target, self._limits.reduced_scale, self._limits.reduced_tool_speed)[1]
+            self._relieving = not refusal
+        return self._relieving
 
     def _play_stop(self) -> None:
         path = self._stop.positions

@@ -205,6 +205,28 @@ def test_contact_force_latches_after_three_cycles_and_a_touch_does_not(loop):
     assert loop.supervisor.status().stops == 1
 
 
+def test_a_contact_stop_yields_until_the_force_is_gone(loop):
+    reference = move(loop, cycles=60, speed=0.8)
+    wall, stiffness = loop.supervisor.set_point.positions[0] - 0.005, 4000.0  # the arm cannot go beyond
+
+    def touch() -> None:
+        beyond = max(float(loop.guard.setpoint(loop.now)[0][0]) - wall, 0.0)
+        loop.error = np.array([-beyond, 0, 0, 0, 0, 0, 0])
+        loop.wrench = np.array([stiffness * beyond, 0, 0, 0, 0, 0])
+
+    forces = []
+    for _ in range(120):
+        touch()
+        forces.append(loop.wrench[0])
+        loop.cycle(reference)
+    assert max(forces) > loop.limits.force_budget
+    assert loop.supervisor.state == SafetyState.STOPPED
+    assert forces[-1] <= 0.2 * loop.limits.force_budget
+    assert not loop.supervisor.set_point.velocities.any()
+    assert loop.commands[-1].gripper_command == loop.commands[0].gripper_command
+    check_motion(loop)
+
+
 def test_the_force_budget_can_be_set(loop):
     loop.supervisor.set_force_budget(10.0)
     loop.wrench = np.array([0, 0, 12.0, 0, 0, 0])
