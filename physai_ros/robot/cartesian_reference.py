@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 
+from physai_ros.robot.following import ReferenceFollower
 from physai_ros.robot.kinematics import Kinematics, ToolPose
 from physai_ros.robot.rotation import rotation_from_vector, vector_from_rotation
+from physai_ros.robot.set_point import SetPoint
 
 CYCLES_PER_STEP = 10
 """Control cycles in a policy step."""
 
+_ON_THE_WAY = 4  # references that may still be on their way to the driver
+
 
 class CartesianReference:
-    """Integrates `ee_delta` on a commanded pose and plays it as joint references.
+    """Integrates `ee_delta` on a commanded pose and plays it as joint references that the joints can follow.
 
     The displacement is added to the pose that was *commanded*, not to the one measured, so that delay and tracking
     error do not eat it. The commanded pose is kept within `leash` of the pose that the driver holds as its set-point:
     where the safety monitor holds the arm back, the reference does not run away from it.
+
+    A displacement played at steady speed would step in speed at every border of policy steps, beyond what joints can
+    accelerate. `ReferenceFollower` smooths that here, so that the references keep the arm's velocity and acceleration
+    limits and the safety monitor need not alter them.
     """
 
     def __init__(self, kinematics: Kinematics, cycles_per_step: int, leash: float = 0.05) -> None:
+        spec = kinematics.spec
         self._kinematics = kinematics
         self._cycles = cycles_per_step
         self._leash = leash
+        self._period = spec.control_period
+        self._fastest = spec.velocity_limits
+        self._faster = spec.acceleration_limits * spec.control_period
+        self._follower = ReferenceFollower(spec.acceleration_limits, spec.control_period)
+        self._played: deque[np.ndarray] = deque(maxlen=_ON_THE_WAY)
         self._left = 0
 
     def reset(self, commanded_positions: np.ndarray) -> None:
         """Start from a set-point (n_joints,) [rad]."""
-        self.positions = np.array(commanded_positions, dtype=float)
-        self._start = self._goal = self._kinematics.tool_pose(self.positions)
+        self._set = SetPoint.at_rest(commanded_positions)
+        self._aim = self._held = self._set.positions
+        self._start = self._goal = self._kinematics.tool_pose(self._aim)
         self._left = 0
+        self._follower.reset()
+        self._played.clear()
+        self._played.append(self._aim)
 
     def begin_step(self, ee_delta: np.ndarray) -> None:
         """Aim at the commanded pose displaced by `ee_delta` (6,): translation [m] and rotation vector [rad], base."""
@@ -42,6 +62,7 @@ class CartesianReference:
     def advance(self, commanded_positions: np.ndarray) -> np.ndarray:
         """Joint reference (n_joints,) [rad] of the next cycle, given the set-point that is in force."""
         self._rein_in(commanded_positions)
+        self._agree_with(commanded_positions)
         if self._left:
             self._left -= 1
             share = 1.0 - self._left / self._cycles
@@ -51,13 +72,34 @@ class CartesianReference:
             )
         else:
             target = self._goal
-        self.positions = self._kinematics.step_towards(self.positions, target)
-        return self.positions.copy()
+        self._aim = self._kinematics.step_towards(self._aim, target)
+        now, period = self._set, self._period
+        wanted = self._follower.target(self._aim, now)
+        slowest = np.maximum(now.velocities - self._faster, -self._fastest)
+        quickest = np.minimum(now.velocities + self._faster, self._fastest)
+        velocities = (wanted - now.positions) / period
+        if not ((velocities >= slowest) & (velocities <= quickest)).all():
+            wanted = now.positions + np.minimum(np.maximum(velocities, slowest), quickest) * period
+        self._set = now.followed_by(wanted, period)
+        self._played.append(wanted)
+        return wanted.copy()
+
+    @property
+    def positions(self) -> np.ndarray:
+        """The last joint reference (n_joints,) [rad]."""
+        return self._set.positions.copy()
 
     @property
     def commanded_pose(self) -> ToolPose:
         """The pose that the displacements were integrated to."""
         return self._goal
+
+    def _agree_with(self, commanded: np.ndarray) -> None:
+        """Go on from the set-point in force where it is none of the references that were played."""
+        before, self._held = self._held, np.array(commanded, dtype=float)
+        if not any((np.abs(self._held - played) < 1e-9).all() for played in reversed(self._played)):
+            velocities = np.clip((self._held - before) / self._period, -self._fastest, self._fastest)
+            self._set = SetPoint(self._held, velocities, np.zeros(velocities.shape))
 
     def _rein_in(self, commanded_positions: np.ndarray) -> None:
         held = self._kinematics.tool_pose(commanded_positions).position

@@ -40,6 +40,11 @@ class Kinematics:
         self._position, self._rotation = tool.translation, tool.rotation
         self._links = [self._data.oMi[i].translation for i in range(1, self._model.njoints)] + [self._position]
 
+    @property
+    def model(self) -> pin.Model:
+        """Pinocchio's model of the arm, fingers held closed."""
+        return self._model
+
     def tool_pose(self, joint_positions: np.ndarray) -> ToolPose:
         """Pose of the tool at `joint_positions` (n_joints,) [rad]."""
         self._place(joint_positions)

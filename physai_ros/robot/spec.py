@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
 
 from physai_ros.robot.share import share_path
+from physai_ros.robot.volumes import HalfSpace, KeepOut, SelfDistance
+
+FORCE_PHASES = ("reach", "grasp", "carry")
+"""Phases of a task that forces are judged by: gripper open, gripper moving, gripper closed on something."""
 
 
 class RobotSpecError(ValueError):
@@ -31,7 +37,8 @@ class RobotSpec:
 
     Arrays are (n_joints,) in the order of `joint_names`: position [rad], velocity [rad/s], acceleration [rad/s^2],
     jerk [rad/s^3], effort [N m]. `workspace_lower` and `workspace_upper` (3,) are the box that the tool must stay
-    in, in the base frame [m].
+    in, in the base frame [m]; `half_spaces`, `keep_out` and `self_distance` bind all links. `force_budgets` [N] are by
+    phase of the task.
     """
 
     name: str
@@ -52,6 +59,10 @@ class RobotSpec:
     workspace_lower: np.ndarray
     workspace_upper: np.ndarray
     gripper: GripperSpec
+    half_spaces: tuple[HalfSpace, ...] = ()
+    keep_out: tuple[KeepOut, ...] = ()
+    self_distance: SelfDistance = SelfDistance()
+    force_budgets: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def control_period(self) -> float:
@@ -84,7 +95,7 @@ class RobotSpec:
                 f"{path}: home_positions puts {names[i]} at {home[i]:g} rad, outside its limits "
                 f"{lower[i]:g} to {upper[i]:g}; correct home_positions or the URDF"
             )
-        workspace = _read_box(config["workspace"], path)
+        workspace = _read_workspace(config["workspace"], path)
         return cls(
             name=str(config["name"]),
             urdf_path=urdf_path,
@@ -101,9 +112,10 @@ class RobotSpec:
             home_positions=home,
             control_rate=_positive(config, "control_rate", path),
             command_timeout=_positive(config, "command_timeout", path),
-            workspace_lower=workspace[0],
-            workspace_upper=workspace[1],
+            **workspace,
             gripper=gripper,
+            self_distance=_read_self_distance(config.get("self_distance", {}), path),
+            force_budgets=_read_force_budgets(config.get("force_budgets", {}), path),
         )
 
 
@@ -121,6 +133,7 @@ _KEYS = {
     "workspace",
     "gripper",
 }
+_OPTIONAL_KEYS = {"self_distance", "force_budgets"}
 _GRIPPER_KEYS = {"joints", "max_width", "max_force"}
 
 
@@ -145,14 +158,15 @@ def _read_config(path: Path) -> dict:
         raise RobotSpecError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(config, dict):
         raise RobotSpecError(f"{path} must be a mapping of {', '.join(sorted(_KEYS))}; it is {type(config).__name__}")
-    _check_keys(config, _KEYS, path)
+    _check_keys(config, _KEYS, path, _OPTIONAL_KEYS)
     return config
 
 
-def _check_keys(config: dict, expected: set[str], path: Path) -> None:
-    unknown, missing = sorted(set(config) - expected), sorted(expected - set(config))
+def _check_keys(config: dict, expected: set[str], path: Path, optional: set[str] = frozenset()) -> None:
+    known = expected | optional
+    unknown, missing = sorted(set(config) - known), sorted(expected - set(config))
     if unknown:
-        raise RobotSpecError(f"{path}: unknown key '{unknown[0]}'; known are: {', '.join(sorted(expected))}")
+        raise RobotSpecError(f"{path}: unknown key '{unknown[0]}'; known are: {', '.join(sorted(known))}")
     if missing:
         raise RobotSpecError(f"{path}: key '{missing[0]}' is missing; add it")
 
@@ -178,15 +192,56 @@ def _vector(
     return vector
 
 
-def _read_box(config: dict, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper corner (3,) [m] of the workspace."""
+def _read_workspace(config: dict, path: Path) -> dict[str, Any]:
+    """Box of the tool, half-spaces and keep-out boxes of all links, as fields of `RobotSpec`."""
     if not isinstance(config, dict):
         raise RobotSpecError(f"{path}: workspace must be a mapping of lower and upper, three numbers each [m]")
-    _check_keys(config, {"lower", "upper"}, path)
+    _check_keys(config, {"lower", "upper"}, path, {"half_spaces", "keep_out"})
     lower, upper = (_vector(config, key, 3, path, of="axes of the workspace") for key in ("lower", "upper"))
     if not (lower < upper).all():
         raise RobotSpecError(f"{path}: workspace is {lower.tolist()} to {upper.tolist()}; expected lower below upper")
-    return lower, upper
+    return {
+        "workspace_lower": lower,
+        "workspace_upper": upper,
+        "half_spaces": _read_volumes(config, "half_spaces", HalfSpace, {"name", "normal", "offset"}, path),
+        "keep_out": _read_volumes(config, "keep_out", KeepOut, {"name", "lower", "upper"}, path),
+    }
+
+
+def _read_volumes(config: dict, key: str, kind: type, keys: set[str], path: Path) -> tuple:
+    given = config.get(key, [])
+    if not isinstance(given, list) or not all(isinstance(item, dict) for item in given):
+        raise RobotSpecError(f"{path}: workspace.{key} is {given!r}; expected a list of {', '.join(sorted(keys))}")
+    volumes = []
+    for item in given:
+        _check_keys(item, keys, path)
+        try:
+            volumes.append(kind(**item))
+        except (TypeError, ValueError) as error:
+            raise RobotSpecError(f"{path}: workspace.{key}: {error}") from error
+    return tuple(volumes)
+
+
+def _read_self_distance(config: dict, path: Path) -> SelfDistance:
+    if not isinstance(config, dict):
+        raise RobotSpecError(f"{path}: self_distance is {config!r}; expected a mapping of margin and unwatched")
+    _check_keys(config, set(), path, {"margin", "unwatched"})
+    pairs = config.get("unwatched", [])
+    if not isinstance(pairs, list) or not all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(link, str) for link in pair) for pair in pairs
+    ):
+        raise RobotSpecError(f"{path}: self_distance.unwatched is {pairs!r}; expected a list of pairs of link names")
+    try:
+        return SelfDistance(config.get("margin", SelfDistance.margin), tuple(frozenset(pair) for pair in pairs))
+    except (TypeError, ValueError) as error:
+        raise RobotSpecError(f"{path}: {error}") from error
+
+
+def _read_force_budgets(config: dict, path: Path) -> dict[str, float]:
+    if not isinstance(config, dict):
+        raise RobotSpecError(f"{path}: force_budgets is {config!r}; expected a mapping of {', '.join(FORCE_PHASES)}")
+    _check_keys(config, set(), path, set(FORCE_PHASES))
+    return {phase: _positive(config, phase, path) for phase in config}
 
 
 def _read_gripper(config: dict, path: Path) -> GripperSpec:

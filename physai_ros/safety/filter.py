@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import daqp
 import numpy as np
 
 from physai_ros.robot.kinematics import Kinematics
+from physai_ros.safety.distances import Sight
 from physai_ros.safety.limits import SafetyLimits
 from physai_ros.safety.set_point import SetPoint
+from physai_ros.safety.surroundings import Surroundings
 
 _ROUNDS = 8  # of linearising the tool's speed, which converges from above in two or three
-_TOLERANCE = 1e-6  # [m] of a linearised constraint, a little more than the solver's own
+_TOLERANCE = 1e-6  # [m] of a linearised limit, a little more than the solver's own
+_TOOL = np.zeros(1, dtype=int)  # the tool is the first of the points
+_SKIN = 1e-3  # [m] kept from limits in space, for what linearising them neglects
+
+_NONE = np.zeros(0, dtype=int)
 
 
 class Projection(NamedTuple):
     """What became of a target: `positions` (n_joints,) [rad], None if nothing is permitted, and what limited it.
 
-    Reasons are `position`, `velocity`, `acceleration`, `workspace`, `tool_speed`; why there is none: `malformed`,
-    `not_finite`, `infeasible`.
+    Reasons are `position`, `velocity`, `acceleration`, `jerk`, `tool_speed` and those of `Distances` (`workspace`,
+    `half_space NAME`, `keep_out NAME`, `self_distance`); why there is none: `malformed`, `not_finite`, `infeasible`.
     """
 
     positions: np.ndarray | None
@@ -30,17 +37,25 @@ class SafetyFilter:
     """Projects a target on what one control cycle may do from a set-point.
 
     Joint limits make a box: velocity, acceleration, jerk, and the speed from which a jerk-limited stop still ends
-    inside the position limits. The workspace adds half-spaces in control-barrier form (Ames et al., "Control barrier
-    functions: theory and applications", 2019), the tool's speed a half-space against its direction; both are linearised
-    at the set-point and solved as a quadratic program by daqp (Arnstrom et al., "A dual active-set solver for embedded
-    quadratic programming using recursive LDL' updates", 2022) only where the box alone breaks them. The tool's speed
-    knows of this cycle only: where joints that cancelled each other can no longer do so, it passes its limit by up to
-    a tenth until they have braked.
+    inside the position limits. Workspace, volumes and self-distance add half-spaces in control-barrier form (Ames et
+    al., "Control barrier functions: theory and applications", 2019): a distance h may shrink no faster than braking at
+    `approach_deceleration` would still end outside, which is the class K function here. The tool's speed adds a
+    half-space against its direction. All are linearised at the set-point and solved as a quadratic program by daqp
+    (Arnstrom et al., "A dual active-set solver for embedded quadratic programming using recursive LDL' updates", 2022)
+    only where the box alone breaks them. The tool's speed knows of this cycle only: where joints that cancelled each
+    other can no longer do so, it passes its limit by up to a tenth until they have braked.
     """
 
-    def __init__(self, limits: SafetyLimits, kinematics: Kinematics, control_period: float) -> None:
+    def __init__(
+        self,
+        limits: SafetyLimits,
+        kinematics: Kinematics,
+        control_period: float,
+        surroundings: Surroundings | None = None,
+    ) -> None:
+        """With the `surroundings` of a `StopVerifier` what one of them looked at, the other knows."""
+        self._surroundings = surroundings or Surroundings(limits, kinematics)
         self._limits = limits
-        self._kinematics = kinematics
         self._period = control_period
         self._hessian = np.eye(len(limits.joint_names))
         # Swinging from full acceleration to full braking takes 2 A / J; what that costs of the way is at most
@@ -51,12 +66,16 @@ class SafetyFilter:
         self._delta_velocity = acceleration * control_period
         self._delta_jerk = jerk * control_period**2
         self._jerk_binds = bool((self._delta_jerk < 2.0 * self._delta_velocity).any())
-        links = kinematics.link_positions(kinematics.spec.home_positions)
-        lengths = np.linalg.norm(np.diff(links, axis=0), axis=1)
-        self._reach = np.cumsum(lengths[::-1])[::-1].copy()
+        self._distances = self._surroundings.distances
+        self._delay = control_period + float(self._swing.max())
 
-    def project(self, target: np.ndarray, set_point: SetPoint, velocity_scale: float = 1.0) -> Projection:
-        """Nearest permitted target to `target` (n_joints,) [rad]; `velocity_scale` 0-1 shortens the speed limits."""
+    def project(
+        self, target: np.ndarray, set_point: SetPoint, velocity_scale: float = 1.0, tool_speed: float = np.inf
+    ) -> Projection:
+        """Nearest permitted target to `target` (n_joints,) [rad].
+
+        `velocity_scale` 0-1 shortens the speed limits; the tool's is at most `tool_speed` [m/s] besides.
+        """
         refusal = self.refusal(target)
         if refusal:
             return Projection(None, (refusal,))
@@ -66,13 +85,13 @@ class SafetyFilter:
         wanted = (target - set_point.positions) / self._period
         inside = bool(((wanted >= lower - 1e-9) & (wanted <= upper + 1e-9)).all())
         velocities = wanted if inside else np.minimum(np.maximum(wanted, lower), upper)
-        step, bent = self._bend(velocities, set_point, lower, upper, velocity_scale)
-        if step is None:
+        top_speed = min(self._limits.tool_speed * velocity_scale, tool_speed)
+        nearest = target.copy() if inside else set_point.positions + velocities * self._period
+        positions, bent = self._bend(nearest, set_point, lower, upper, top_speed)
+        if positions is None:
             return Projection(None, ("infeasible", *bent))
-        if inside and not bent:
-            return Projection(target.copy())
         reasons = () if inside else self._named(wanted, set_point, velocity_scale)
-        return Projection(set_point.positions + step, reasons + bent)
+        return Projection(positions, reasons + bent)
 
     def refusal(self, target: np.ndarray) -> str:
         """Why `target` cannot be a target at all: `malformed` or `not_finite`; empty when it can."""
@@ -104,55 +123,74 @@ class SafetyFilter:
         return limits.acceleration * (np.sqrt(delay * delay + 2.0 * room / limits.acceleration) - delay)
 
     def _bend(
-        self, velocities: np.ndarray, set_point: SetPoint, lower: np.ndarray, upper: np.ndarray, scale: float
+        self, nearest: np.ndarray, set_point: SetPoint, lower: np.ndarray, upper: np.ndarray, top_speed: float
     ) -> tuple[np.ndarray | None, tuple[str, ...]]:
-        """Step of this cycle under workspace and tool speed, and which of the two bent it."""
-        limits, period = self._limits, self._period
-        wanted = velocities * period
-        furthest = float(np.abs(wanted) @ self._reach)
-        tool = self._kinematics.tool_pose(set_point.positions).position
-        room = np.concatenate([limits.workspace_upper - tool, tool - limits.workspace_lower])
-        allowed = np.maximum(room, -2e-3) * (period / limits.workspace_reaction)
-        near = np.flatnonzero(allowed < furthest)
-        top_speed = limits.tool_speed * scale * period
-        if not near.size and furthest <= top_speed:
-            return wanted, ()
-        jacobian = self._kinematics.jacobian(set_point.positions)[:3]
-        walls = np.concatenate([jacobian, -jacobian])[near]
-        allowed = allowed[near]
-        step, bent, rows, bounds = wanted, (), walls, allowed
+        """Target nearest to `nearest` under the limits in space and of the tool's speed, and which of them bent it.
+
+        Whether a target keeps them is judged by what is seen from it; the linearised limits say where else to look.
+        """
+        period, top = self._period, top_speed * self._period
+        before = self._surroundings.look(set_point.positions)
+        wanted = nearest - set_point.positions
+        target, bent, bound = nearest, (), _NONE
+        faces, face_bounds = np.zeros((0, len(wanted))), np.zeros(0)
         for _ in range(_ROUNDS):
-            moved = jacobian @ step
-            length = float(np.sqrt(moved @ moved))
-            if (walls @ step > allowed + _TOLERANCE).any():
-                bent = (*bent, "workspace") if "workspace" not in bent else bent
-            elif length > top_speed * (1 + 2e-3) + _TOLERANCE:
-                rows = np.concatenate([rows, (moved / length @ jacobian)[np.newaxis]])
-                bounds = np.append(bounds, top_speed * (1 - 1e-3))
+            after = self._surroundings.look(target)
+            over = self._too_fast(before, after)
+            if bound.size:
+                over = np.setdiff1d(over, bound)
+            moved = after.placement.points[0] - before.placement.points[0]
+            length = math.sqrt(moved @ moved)
+            if over.size:
+                bound = np.union1d(bound, over)
+                bent = tuple(dict.fromkeys([*bent, *(self._distances.names[i] for i in over)]))
+            elif length > top * (1 + 2e-3) + _TOLERANCE:
+                face = before.placement.slopes(_TOOL, (moved / length)[np.newaxis])
+                faces, face_bounds = np.concatenate([faces, face]), np.append(face_bounds, top * (1 - 1e-3))
                 bent = (*bent, "tool_speed") if "tool_speed" not in bent else bent
             else:
-                return step, bent
+                return target, bent
+            rows = np.concatenate([-self._distances.slopes(before, bound), faces])
+            bounds = np.concatenate([self._approach_in_space(before.distances[bound]) * period, face_bounds])
             step = self._solve(self._hessian, wanted, rows, bounds, lower * period, upper * period)
             if step is None:
                 break
-        return self._brake_tool(jacobian, set_point, walls, allowed, lower, upper), bent
+            target = set_point.positions + step
+        if "tool_speed" in bent:
+            step = self._brake_tool(before, set_point, bound, lower, upper)
+            return (None if step is None else set_point.positions + step), bent
+        return None, bent
+
+    def _too_fast(self, before: Sight, after: Sight) -> np.ndarray:
+        """Indices of the distances that shrink faster from one sight to the other than may be."""
+        speeds = (before.distances - after.distances) / self._period
+        if self._braking_way(float(speeds.max())) <= before.least:
+            return _NONE
+        return np.flatnonzero(self._braking_way(np.maximum(speeds, 0.0)) > np.maximum(before.distances, _SKIN))
+
+    def _approach_in_space(self, distances: np.ndarray) -> np.ndarray:
+        """Largest speed [m/s] towards something at `distances` [m] that braking still ends before it."""
+        deceleration, delay = self._limits.approach_deceleration, self._delay
+        room = np.maximum(distances - _SKIN, 0.0)
+        return deceleration * (np.sqrt(delay * delay + (2.0 / deceleration) * room) - delay)
+
+    def _braking_way(self, speeds: np.ndarray | float) -> np.ndarray | float:
+        """Distance [m] that these speeds [m/s] may be approached at: the inverse of `_approach_in_space`."""
+        return _SKIN + speeds * (speeds / (2.0 * self._limits.approach_deceleration) + self._delay)
 
     def _brake_tool(
-        self,
-        jacobian: np.ndarray,
-        set_point: SetPoint,
-        walls: np.ndarray,
-        allowed: np.ndarray,
-        lower: np.ndarray,
-        upper: np.ndarray,
+        self, before: Sight, set_point: SetPoint, bound: np.ndarray, lower: np.ndarray, upper: np.ndarray
     ) -> np.ndarray | None:
         """Step with the slowest tool that the joints can make now; None where that is no slower than it is already.
 
         For a tool that is above a speed limit which has just been lowered.
         """
         period = self._period
+        jacobian = before.placement.slopes(np.zeros(3, dtype=int), np.eye(3))
         hessian = jacobian.T @ jacobian + 1e-4 * self._hessian
-        step = self._solve(hessian, np.zeros(len(lower)), walls, allowed, lower * period, upper * period)
+        rows = -self._distances.slopes(before, bound)
+        allowed = self._approach_in_space(before.distances[bound]) * period
+        step = self._solve(hessian, np.zeros(len(lower)), rows, allowed, lower * period, upper * period)
         speed_now = float(np.linalg.norm(jacobian @ set_point.velocities)) * period
         return step if step is not None and float(np.linalg.norm(jacobian @ step)) < speed_now else None
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
-from physai_ros.robot.spec import RobotSpec
+from physai_ros.robot.spec import FORCE_PHASES, RobotSpec
 from physai_ros.robot.state import DriverState
+from physai_ros.robot.volumes import HalfSpace, KeepOut, SelfDistance
 
 
 class SafetyConfigurationError(ValueError):
@@ -23,10 +25,13 @@ class SafetyLimits:
         position_lower, position_upper: joint range with the margin taken off [rad].
         velocity, acceleration, jerk, effort: [rad/s], [rad/s^2], [rad/s^3], [N m].
         tool_speed: largest speed of the tool frame's origin [m/s].
+        reduced_tool_speed: the same at reduced speed [m/s]; 0.25 is the reduced speed of ISO 10218-1:2011, 3.23.2.
         workspace_lower, workspace_upper: (3,) box that the tool must stay in, base frame [m].
-        lowest_link_height: least z of every joint's origin above the base plane that moves [m].
-        workspace_reaction: the tool may approach a wall no faster than its distance over this time [s].
+        half_spaces, keep_out: what moving links must stay in, and keep out of.
+        self_distance: how near links may come to each other.
+        approach_deceleration: a point may approach a limit in space no faster than it could brake at this [m/s^2].
         force_budget: force on the tool that stops the arm [N].
+        force_budgets: by phase of the task (`robot.spec.FORCE_PHASES`), where lower [N].
         force_cycles: cycles in a row over the budget that stop it.
         tracking_error: largest distance between set-point and measurement of any joint [rad].
         reduced_scale: share of velocity and tool speed that is left at reduced speed, 0-1.
@@ -45,11 +50,15 @@ class SafetyLimits:
     jerk: np.ndarray
     effort: np.ndarray
     tool_speed: float = 1.0
+    reduced_tool_speed: float = 0.25
     workspace_lower: np.ndarray = None  # type: ignore[assignment]  # set by from_spec
     workspace_upper: np.ndarray = None  # type: ignore[assignment]
-    lowest_link_height: float = 0.02
-    workspace_reaction: float = 0.1
+    half_spaces: tuple[HalfSpace, ...] = ()
+    keep_out: tuple[KeepOut, ...] = ()
+    self_distance: SelfDistance = SelfDistance()
+    approach_deceleration: float = 2.5
     force_budget: float = 60.0
+    force_budgets: Mapping[str, float] = field(default_factory=dict)
     force_cycles: int = 3
     tracking_error: float = 0.3
     reduced_scale: float = 0.25
@@ -76,6 +85,12 @@ class SafetyLimits:
             value = getattr(self, name)
             if not np.isfinite(value) or value <= 0:
                 raise SafetyConfigurationError(f"limit {name} is {value!r}; expected a finite number above zero")
+        for phase, budget in self.force_budgets.items():
+            if phase not in FORCE_PHASES or not (np.isfinite(budget) and budget > 0):
+                raise SafetyConfigurationError(
+                    f"force budget of '{phase}' is {budget!r} N; expected a finite number above zero for one of "
+                    f"{', '.join(FORCE_PHASES)}"
+                )
         if self.reduced_scale > 1:
             raise SafetyConfigurationError(f"limit reduced_scale is {self.reduced_scale:g}; expected at most 1")
 
@@ -102,6 +117,10 @@ class SafetyLimits:
             effort=spec.effort_limits,
             workspace_lower=spec.workspace_lower,
             workspace_upper=spec.workspace_upper,
+            half_spaces=spec.half_spaces,
+            keep_out=spec.keep_out,
+            self_distance=spec.self_distance,
+            force_budgets=spec.force_budgets,
             command_timeout=spec.command_timeout,
         )
         limits = replace(own, **overrides)
@@ -158,7 +177,8 @@ _SHAPES = {
 }
 _POSITIVE = (
     "tool_speed",
-    "workspace_reaction",
+    "reduced_tool_speed",
+    "approach_deceleration",
     "force_budget",
     "force_cycles",
     "tracking_error",

@@ -10,6 +10,8 @@ from physai_ros.robot.state import DriverFault, DriverMode, DriverState
 from physai_ros.safety.limits import SafetyLimits
 from physai_ros.safety.rules import NEAR_FORCE, NEAR_TRACKING
 
+_GRIPPER_CYCLES = 50  # after a change of the gripper's command in which it closes or opens
+
 
 class Observation(NamedTuple):
     """Conditions seen in one driver state, and its `positions` and `commanded` (n_joints,) [rad] in our joint order.
@@ -28,16 +30,24 @@ class StateMonitor:
     def __init__(self, limits: SafetyLimits) -> None:
         self._limits = limits
         self._names = limits.joint_names
-        self.force_budget = limits.force_budget
+        self.ceiling = limits.force_budget
         self.reset()
 
     def reset(self) -> None:
         """Forget the states before."""
         self.force = 0.0
         self.tracking_error = 0.0
+        self.phase = "reach"
+        self._gripper = 1.0
+        self._gripper_moved = -_GRIPPER_CYCLES
         self._sequence = -1
         self._stamp = -np.inf
         self._was_active = False
+
+    @property
+    def force_budget(self) -> float:
+        """Force [N] on the tool that is permitted in the present phase."""
+        return min(self.ceiling, self._limits.force_budgets.get(self.phase, np.inf))
 
     def driver_may_start(self) -> None:
         """Take a driver that is not active for one that has not started yet, not for one that stopped."""
@@ -65,6 +75,7 @@ class StateMonitor:
             conditions.add("driver_stopped")
         else:
             conditions.add("driver_not_active")
+        self._follow_phase(state)
         self._watch_force(state, conditions)
         self._watch_tracking(positions, commanded, conditions)
         return Observation(conditions, positions, commanded)
@@ -83,6 +94,17 @@ class StateMonitor:
             joints = joints[:, [names.index(name) for name in self._names]]
         return joints[0], joints[2]
 
+    def _follow_phase(self, state: DriverState) -> None:
+        """Which phase of the task forces are judged by, from the gripper's command alone: nobody else need be asked."""
+        gripper = state.gripper_command
+        if (gripper > 0.0) != (self._gripper > 0.0):
+            self._gripper_moved = state.sequence
+        self._gripper = gripper
+        if state.sequence - self._gripper_moved < _GRIPPER_CYCLES:
+            self.phase = "grasp"
+        else:
+            self.phase = "reach" if gripper > 0.0 else "carry"
+
     def _watch_force(self, state: DriverState, conditions: set[str]) -> None:
         if not state.wrench_valid:
             self.force = 0.0
@@ -92,9 +114,11 @@ class StateMonitor:
         if not np.isfinite(self.force):
             self.force = 0.0
             conditions |= {"state_invalid", "state_invalid_sustained"}
-        elif self.force > self.force_budget:
+            return
+        budget = self.force_budget
+        if self.force > budget:
             conditions |= {"contact_force", "contact_force_near"}
-        elif self.force > NEAR_FORCE * self.force_budget:
+        elif self.force > NEAR_FORCE * budget:
             conditions.add("contact_force_near")
 
     def _watch_tracking(self, positions: np.ndarray, commanded: np.ndarray, conditions: set[str]) -> None:

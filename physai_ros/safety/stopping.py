@@ -9,8 +9,12 @@ from ruckig import ControlInterface, InputParameter, Result, Ruckig, Synchroniza
 
 from physai_ros.robot.command import StopTrajectory
 from physai_ros.robot.kinematics import Kinematics
+from physai_ros.safety.distances import Sight
 from physai_ros.safety.limits import SafetyLimits
 from physai_ros.safety.set_point import SetPoint
+from physai_ros.safety.surroundings import Surroundings
+
+_ROUNDING = 1e-9  # [m]
 
 
 def hold_trajectory(positions: np.ndarray, control_period: float) -> StopTrajectory:
@@ -55,69 +59,58 @@ class StopPlanner:
 
 
 class StopVerifier:
-    """Checks the whole path of a stop against position, workspace and link height.
+    """Checks the whole path of a stop against position, workspace, volumes and self-distance."""
 
-    Kinematics is evaluated only where the arm could reach a bound at all: no point of the chain moves further than the
-    sum over joints of (angle turned times length of chain beyond the joint), from the last posture that was evaluated.
-    """
-
-    def __init__(self, limits: SafetyLimits, kinematics: Kinematics, *, tolerance: float = 2e-3) -> None:
+    def __init__(self, limits: SafetyLimits, kinematics: Kinematics, surroundings: Surroundings | None = None) -> None:
+        """With the `surroundings` of a `SafetyFilter` what one of them looked at, the other knows."""
         self._limits = limits
-        self._kinematics = kinematics
-        self._tolerance = tolerance
-        links = kinematics.link_positions(kinematics.spec.home_positions)
-        # Distances between origins that follow each other do not depend on the posture: one joint turns each.
-        lengths = np.linalg.norm(np.diff(links, axis=0), axis=1)
-        self.reach = np.cumsum(lengths[::-1])[::-1].copy()
-        # An origin that the joints do not lift (joints on a fixed or vertical first axis) is the mounting, not motion.
-        self._fixed = int(np.argmax(np.cumsum(lengths) > 1e-9)) + 1
-        self._anchor = np.full(len(limits.joint_names), np.inf)
-        self._clearance = -np.inf
+        self._surroundings = surroundings or Surroundings(limits, kinematics)
+        self._distances = self._surroundings.distances
+        self._between = np.array([name == "self_distance" for name in self._distances.names])
 
-    def problem(self, stop: StopTrajectory, start: SetPoint) -> str:
-        """Name of the limit (`position`, `workspace`, `link_height`) that the stop breaks; empty when it breaks none.
+    def problem(self, stop: StopTrajectory, start: SetPoint, before: np.ndarray | None = None) -> str:
+        """Name of the limit that the stop from `start` breaks (`position`, or as `Distances` names it); empty for none.
 
-        Where the arm stands outside a limit already, the stop must not lead further out.
+        Where the arm stands outside a limit already, at `before` (n_joints,) [rad], by default at `start`, neither
+        `start` nor the stop may lead further out.
         """
         limits, path = self._limits, stop.positions
-        lower = np.minimum(limits.position_lower, start.positions) - 1e-6
-        upper = np.maximum(limits.position_upper, start.positions) + 1e-6
+        stands = start.positions if before is None else before
+        lower = np.minimum(limits.position_lower, stands) - 1e-6
+        upper = np.maximum(limits.position_upper, stands) + 1e-6
         if not ((path >= lower).all() and (path <= upper).all()):
             return "position"
-        return self._geometry(path, start)
-
-    def clearance(self, positions: np.ndarray) -> float:
-        """Least distance [m] to workspace and lowest link height at `positions`; a lower bound where that is far."""
-        moved = float(np.abs(positions - self._anchor) @ self.reach)
-        if math.isfinite(moved) and self._clearance - moved > 0.2:
-            return self._clearance - moved
-        self._clearance = self._exact(positions)
-        self._anchor = positions.copy()
-        return self._clearance
-
-    def _exact(self, positions: np.ndarray) -> float:
-        links = self._kinematics.link_positions(positions)
-        limits, tool = self._limits, links[-1]
-        return float(
-            min(
-                (tool - limits.workspace_lower).min(),
-                (limits.workspace_upper - tool).min(),
-                links[self._fixed : -1, 2].min(initial=np.inf) - limits.lowest_link_height,
-            )
-        )
-
-    def _geometry(self, path: np.ndarray, start: SetPoint) -> str:
-        clearance = self.clearance(start.positions)
-        if clearance - float((np.abs(path - start.positions) @ self.reach).max()) > 0:
+        stood = self._surroundings.look(stands)  # where the filter has just looked
+        floor = np.minimum(stood.distances, 0.0) - _ROUNDING if stood.least < 0.0 else 0.0
+        sight = self._surroundings.look(start.positions)
+        steps = np.abs(np.diff(path, axis=0, prepend=start.positions[np.newaxis]))
+        ways = np.cumsum(steps, axis=0)
+        way = ways[-1]
+        if sight.least - float(self._distances.longest @ way) >= 0.0:
             return ""
-        # Not the tolerance below where it stands already, or every cycle would go a little further out.
-        least = min(clearance - 1e-6, -self._tolerance)
-        for index in sorted({len(path) // 4, len(path) // 2, 3 * len(path) // 4, len(path) - 1}):
-            if self._exact(path[index]) < least:
-                return self._named(path[index])
-        return ""
+        if (sight.distances - self._distances.reach @ way >= floor).all():
+            return ""
+        return self._along(path, ways, sight, floor)
 
-    def _named(self, positions: np.ndarray) -> str:
-        tool = self._kinematics.tool_pose(positions).position
-        inside = (tool >= self._limits.workspace_lower).all() and (tool <= self._limits.workspace_upper).all()
-        return "link_height" if inside else "workspace"
+    def clearance(self, positions: np.ndarray) -> tuple[float, float]:
+        """Least distance [m] to what is around, and of links to each other less the margin."""
+        distances = self._surroundings.look(positions).distances
+        return float(distances[~self._between].min()), float(distances[self._between].min(initial=np.inf))
+
+    def _along(self, path: np.ndarray, ways: np.ndarray, start: Sight, floor: np.ndarray | float) -> str:
+        """What the path breaks, looked at where it could: a stretch between two looks is halved until it cannot."""
+        distances = self._distances
+        stretches = [(-1, start, len(path) - 1, distances.look(path[-1]))]
+        while stretches:
+            first, left, last, right = stretches.pop()
+            for sight in (left, right):
+                if (sight.distances < floor).any():
+                    return distances.names[int(np.argmin(sight.distances - floor))]
+            way = ways[last] - (ways[first] if first >= 0 else 0.0)
+            # A point on the way is as far from both ends together as the way is long.
+            if last - first < 2 or (left.distances + right.distances - distances.reach @ way >= 2.0 * floor).all():
+                continue
+            middle = (first + last) // 2
+            sight = distances.look(path[middle])
+            stretches += [(first, left, middle, sight), (middle, sight, last, right)]
+        return ""

@@ -1,9 +1,10 @@
-"""Following a reference that may step: exactly where that is possible, else close behind it and never past it."""
+"""Following references on the side of safety: what comes late is carried on for a while."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from physai_ros.robot.following import ReferenceFollower
 from physai_ros.safety.limits import SafetyLimits
 from physai_ros.safety.set_point import SetPoint
 
@@ -11,26 +12,20 @@ _COASTING = 2  # cycles that a late reference is carried on
 
 
 class ReferenceTracker:
-    """Turns references into targets that an acceleration-limited set-point can follow without swinging about them.
+    """Turns references, whoever made them, into targets that an acceleration-limited set-point can follow.
 
-    A reference whose motion the joints can follow is met exactly, cycle by cycle. One that steps is followed at the
-    largest speed from which discrete braking still ends on it (time-optimal control of a double integrator in discrete
-    time: Gao, "On discrete time optimal control: a closed-form solution", 2004), with one ratio for all joints, so that
-    the tool stays on the line between set-point and reference. A steady reference of speed v is then followed v / 2a
-    seconds late, where a is the acceleration limit of the joint that needs it most, and the arm stops where it stops.
-    Catching up instead would run past every stop by v^2 / 2a: four centimetres at the speeds of a learned policy.
+    Those of `CartesianReference` can be met as they are; one that steps is followed close behind and never past it.
     """
 
     def __init__(self, limits: SafetyLimits, control_period: float) -> None:
-        self._period = control_period
-        self._unit = limits.acceleration * control_period**2  # [rad] what one cycle of braking takes off a step
+        self._follower = ReferenceFollower(limits.acceleration, control_period)
         self._longest = limits.velocity * control_period * 1.5
         self.reset()
 
     def reset(self) -> None:
         """Forget the references before."""
+        self._follower.reset()
         self._reference: np.ndarray | None = None
-        self._followed: np.ndarray | None = None
         self._step: np.ndarray | float = 0.0
         self._cycle = self._repeats = 0
 
@@ -39,22 +34,7 @@ class ReferenceTracker:
 
         A reference that is repeated because the next one is late is carried on for two cycles, then stands.
         """
-        reference = self._carry_on(reference, cycle)
-        followed, self._followed = self._followed, reference
-        lag = reference - set_point.positions
-        if (
-            followed is not None
-            and (np.abs(followed - set_point.positions) <= self._unit).all()
-            and (np.abs(lag - set_point.velocities * self._period) <= self._unit * (1 + 1e-9)).all()
-        ):
-            return reference
-        distance = np.abs(lag)
-        cycles = np.ceil(0.5 * (np.sqrt(1.0 + 8.0 * distance / self._unit) - 1.0) - 1e-9)
-        cycles = np.maximum(cycles, 1.0)
-        braking = distance / cycles + self._unit * (cycles - 1.0) / 2.0
-        # A joint that is there already sets no pace; nor does the rounding of one that is.
-        ratio = float(np.min(braking / np.maximum(distance, 1e-9), where=distance > 1e-9, initial=1.0))
-        return reference if ratio >= 1.0 else set_point.positions + ratio * lag
+        return self._follower.target(self._carry_on(reference, cycle), set_point)
 
     def _carry_on(self, reference: np.ndarray, cycle: int) -> np.ndarray:
         last = self._reference

@@ -61,7 +61,7 @@ class TrainerConfig:
     member_share: float = 0.8
     outcome_batch: int = 64
     observation_noise: float = 0.05
-    control_every: int = 250
+    control_every: int = 1000
     held_out_share: float = 1 / 32
     hindsight: str = "off"
     advantage: float = 0.0

@@ -85,7 +85,7 @@ def test_cartesian_reference_plays_a_displacement_in_one_step(displacement):
     start = KINEMATICS.tool_pose(SPEC.home_positions).position
     reference.begin_step(np.concatenate([displacement, np.zeros(3)]))
     held = SPEC.home_positions
-    for _ in range(12):
+    for _ in range(18):  # a policy step, and the time to come to rest
         held = reference.advance(held)
     np.testing.assert_allclose(KINEMATICS.tool_pose(held).position, start + displacement, atol=1e-3)
 
@@ -99,3 +99,41 @@ def test_reference_does_not_run_away_from_a_held_arm():
         for _ in range(10):
             reference.advance(SPEC.home_positions)
     assert np.linalg.norm(reference.commanded_pose.position - start) == pytest.approx(0.05, abs=1e-6)
+
+
+DISPLACEMENTS = hnp.arrays(float, (6, 6), elements=st.floats(-1.0, 1.0)).map(
+    lambda shares: shares * np.array([0.025, 0.025, 0.025, 0.12, 0.12, 0.12])
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SHARES, DISPLACEMENTS)
+def test_references_keep_the_limits_of_velocity_and_acceleration(shares, displacements):
+    reference = CartesianReference(KINEMATICS, cycles_per_step=10)
+    held = joints(0.1 + 0.8 * shares)
+    reference.reset(held)
+    path = [held, held]
+    for displacement in displacements:
+        reference.begin_step(displacement)
+        for _ in range(10):
+            path.append(reference.advance(path[-1]))
+    velocities = np.diff(path, axis=0) / SPEC.control_period
+    accelerations = np.diff(velocities, axis=0) / SPEC.control_period
+    assert (np.abs(velocities) <= SPEC.velocity_limits * (1 + 1e-9)).all()
+    assert (np.abs(accelerations) <= SPEC.acceleration_limits + 1e-6).all()
+
+
+def test_a_reference_goes_on_from_what_was_permitted():
+    reference = CartesianReference(KINEMATICS, cycles_per_step=10)
+    held = SPEC.home_positions.copy()
+    reference.reset(held)
+    path = [held, held]
+    for cycle in range(60):
+        if cycle % 10 == 0:
+            reference.begin_step(np.array([0.02, 0.01, 0.0, 0.0, 0.0, 0.1]))
+        proposed = reference.advance(path[-1])
+        step = proposed - path[-1]
+        path.append(path[-1] + 0.5 * step if 20 <= cycle < 30 else proposed)
+    velocities = np.diff(path, axis=0) / SPEC.control_period
+    after = np.diff(velocities[31:], axis=0) / SPEC.control_period
+    assert (np.abs(after) <= SPEC.acceleration_limits + 1e-6).all()

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from physai_ros.robot.command import CommandSource
 from physai_ros.robot.state import DriverFault, DriverMode
+from physai_ros.robot.volumes import HalfSpace, KeepOut
+from physai_ros.safety.distances import Distances
 from physai_ros.safety.limits import SafetyConfigurationError
 from physai_ros.safety.state_machine import SafetyState
 
@@ -376,22 +378,97 @@ def test_an_operator_who_pushes_down_stays_above_the_workspace_floor(make_loop):
     check_motion(loop)
 
 
-def test_no_link_goes_below_its_lowest_height(make_loop):
-    loop = make_loop(lowest_link_height=0.5, workspace_lower=np.array([-0.9, -0.9, -0.5]))
-    start = loop.kinematics.link_positions(loop.spec.home_positions)[2:-1, 2].min()
-    assert start > 0.5
-    goal = loop.spec.home_positions + np.array([0, 0.9, 0, 0, 0, 0, 0])
+VOLUMES = {
+    "half_space counter": {"half_spaces": (HalfSpace("counter", np.array([0.0, 0.0, 1.0]), 0.05),)},
+    "half_space leaning wall": {"half_spaces": (HalfSpace("leaning wall", np.array([-1.0, 0.3, -0.4]), -0.75),)},
+    "keep_out shelf": {"keep_out": (KeepOut("shelf", np.array([0.3, 0.15, 0.2]), np.array([0.7, 0.5, 0.5])),)},
+    "workspace": {"workspace_upper": np.array([0.9, 0.1, 1.3])},
+}
+
+
+@pytest.mark.parametrize("name", VOLUMES)
+@pytest.mark.parametrize("haste", [0.003, 0.05])
+def test_the_arm_goes_up_to_a_volume_and_no_link_enters_it(make_loop, name, haste):
+    loop = make_loop(**VOLUMES[name])
+    distances = Distances(loop.limits, loop.kinematics)
+    which = [i for i, other in enumerate(distances.names) if other == name]
+    goals = {"half_space counter": [0, 0.9, 0, 0, 0, 0, 0], "half_space leaning wall": [0, 0.9, 0, 0.9, 0, 0, 0]}
+    goal = loop.spec.home_positions + np.array(goals.get(name, [1.2, 0.5, 0, 0, 0, 0, 0]))
+    reference, seen = loop.spec.home_positions, []
     for _ in range(300):
-        loop.cycle(goal)
-    lowest = min(loop.kinematics.link_positions(positions)[2:-1, 2].min() for positions in loop.path())
-    assert 0.49 < lowest < start
-    assert "stop_not_verified" in loop.supervisor.status().reasons
+        reference = reference + np.clip(goal - reference, -haste, haste)
+        loop.cycle(reference)
+        for positions in (loop.commands[-1].positions, loop.commands[-1].stop.positions[-1]):
+            seen.append(distances.look(positions).distances[which].min())
+    assert min(seen) >= -1e-9
+    assert seen[-1] < 0.01
+    assert any(name in command.reasons for command in loop.commands)
     check_motion(loop)
+
+
+def test_links_do_not_come_nearer_to_each_other_than_their_margin(make_loop):
+    loop = make_loop(workspace_lower=np.array([-0.9, -0.9, -0.5]), half_spaces=())
+    distances = Distances(loop.limits, loop.kinematics)
+    between = [i for i, name in enumerate(distances.names) if name == "self_distance"]
+    generator, nearest, reasons = np.random.default_rng(2), [], set()
+    goal = loop.spec.home_positions
+    for cycle in range(1500):
+        while cycle % 250 == 0 and distances.look(goal).distances[between].min() > -0.05:
+            goal = generator.uniform(loop.limits.position_lower, loop.limits.position_upper)
+        loop.cycle(goal)
+        reasons.update(loop.commands[-1].reasons)
+        nearest.append(distances.look(loop.commands[-1].positions).distances[between].min())
+        if cycle % 250 == 249:
+            goal = loop.spec.home_positions
+    assert min(nearest) >= -1e-9
+    assert min(nearest) < 0.005
+    assert "self_distance" in reasons
+    check_motion(loop)
+
+
+def test_forces_are_judged_by_the_phase_that_the_gripper_shows(make_loop):
+    loop = make_loop(force_budgets={"reach": 20.0, "grasp": 45.0})
+    home = loop.spec.home_positions
+
+    def stopped_by(newtons: float, gripper: float) -> bool:
+        loop.supervisor.resume()
+        loop.wrench = np.array([0.0, 0.0, newtons, 0.0, 0.0, 0.0])
+        for _ in range(3):
+            loop.cycle(home, gripper_command=gripper)
+        loop.wrench = np.zeros(6)
+        loop.cycle(home, gripper_command=gripper)
+        return loop.supervisor.state == SafetyState.STOPPED
+
+    assert stopped_by(25.0, 1.0) and not stopped_by(15.0, 1.0)
+    assert not stopped_by(25.0, -1.0) and stopped_by(50.0, -1.0)  # the gripper has just closed
+    for _ in range(60):
+        loop.cycle(home, gripper_command=-1.0)
+    assert not stopped_by(50.0, -1.0) and stopped_by(65.0, -1.0)  # it carries: the monitor's own budget
+
+
+def test_reduced_speed_is_a_quarter_of_a_metre_a_second_at_the_tool(make_loop):
+    loop = make_loop(reduced_scale=1.0, tool_speed=1.5)
+    loop.supervisor.set_reduced_speed(True)
+    goal, tools = loop.spec.home_positions + np.array([1.5, 0, 0, 0, 0, 0, 0]), []
+    for _ in range(150):
+        loop.cycle(goal)
+        tools.append(loop.kinematics.tool_pose(loop.commands[-1].positions).position)
+    speeds = np.linalg.norm(np.diff(tools, axis=0), axis=1) / loop.spec.control_period
+    assert 0.24 < speeds.max() < 0.2501
+    assert any("tool_speed" in command.reasons for command in loop.commands)
 
 
 def test_margins_are_shares(loop):
     margins = loop.supervisor.status().margins
-    assert set(margins) == {"position", "velocity", "tool_speed", "workspace", "contact_force", "tracking_error"}
+    assert set(margins) == {
+        "position",
+        "velocity",
+        "tool_speed",
+        "workspace",
+        "self_distance",
+        "contact_force",
+        "tracking_error",
+    }
     move(loop)
     after = loop.supervisor.status().margins
     assert all(0.0 <= share <= 1.0 for share in after.values())

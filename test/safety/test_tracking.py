@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from physai_ros.robot.cartesian_reference import CYCLES_PER_STEP, CartesianReference
 from physai_ros.safety.filter import SafetyFilter
 from physai_ros.safety.set_point import SetPoint
 from physai_ros.safety.tracking import ReferenceTracker
@@ -71,3 +72,20 @@ def test_a_late_reference_is_carried_on_then_stands(follow, spec):
     late[60:], cycles[60:] = late[59], 59
     stands = follow(late, cycles)
     assert np.allclose(stands[-1], 3 * references[59] - 2 * references[58], atol=1e-9)
+
+
+def test_policy_steps_within_the_limits_pass_bit_for_bit(loop, kinematics):
+    generator = np.random.default_rng(5)
+    reference = CartesianReference(kinematics, CYCLES_PER_STEP)
+    reference.reset(loop.spec.home_positions)
+    scale = np.array([0.025, 0.025, 0.025, 0.0, 0.0, 0.12])
+    speeds, command = set(), loop.cycle(loop.spec.home_positions)
+    for _ in range(40):
+        reference.begin_step(scale * generator.uniform(-1.0, 1.0, 6))
+        for _ in range(CYCLES_PER_STEP):
+            proposed = reference.advance(command.positions)
+            command = loop.cycle(proposed)
+            assert not command.altered and not command.reasons
+            assert np.array_equal(command.positions, proposed)
+            speeds.add(round(float(np.abs(command.velocities).max()), 1))
+    assert max(speeds) > 0.8  # it did move
