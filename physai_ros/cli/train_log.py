@@ -68,7 +68,9 @@ class EventLog:
 
         self._trainer = trainer
         # What a killed run logged after its last state is done again: TensorBoard drops the first of the two.
-        self._writer = SummaryWriter(str(folder), purge_step=trainer.counters.updates)
+        # Files are named by the second, in which a short run may end and be gone on with: the step tells them apart.
+        step = trainer.counters.updates
+        self._writer = SummaryWriter(str(folder), purge_step=step, filename_suffix=f".{step}")
 
     def write(self, progress: Progress) -> None:
         """Take in an update."""
