@@ -14,7 +14,8 @@ from physai_ros.robot.set_point import SetPoint
 CYCLES_PER_STEP = 10
 """Control cycles in a policy step."""
 
-_ON_THE_WAY = 4  # references that may still be on their way to the driver
+_ON_THE_WAY = 10  # references that may still be on their way to the driver and back
+_LATE = 3.0  # steps that a set-point may differ where references come late: safety carries on those that are missing
 
 
 class CartesianReference:
@@ -50,6 +51,7 @@ class CartesianReference:
         self._follower.reset()
         self._played.clear()
         self._played.append(self._aim)
+        self._age = 0
 
     def begin_step(self, ee_delta: np.ndarray) -> None:
         """Aim at the commanded pose displaced by `ee_delta` (6,): translation [m] and rotation vector [rad], base."""
@@ -95,11 +97,26 @@ class CartesianReference:
         return self._goal
 
     def _agree_with(self, commanded: np.ndarray) -> None:
-        """Go on from the set-point in force where it is none of the references that were played."""
+        """Go on from the set-point in force where it is none of the references that were played.
+
+        What comes back is as old as the way to the driver is long: one cycle in lock-step, some cycles where everything
+        runs at its own rate. There the difference to what was played that long ago is what moves the reference; going
+        on from the old set-point itself would take back every cycle what was played since, and the arm would crawl.
+        """
         before, self._held = self._held, np.array(commanded, dtype=float)
-        if not any((np.abs(self._held - played) < 1e-9).all() for played in reversed(self._played)):
-            velocities = np.clip((self._held - before) / self._period, -self._fastest, self._fastest)
-            self._set = SetPoint(self._held, velocities, np.zeros(velocities.shape))
+        differences = [self._held - played for played in reversed(self._played)]
+        distances = [float(np.abs(difference).max()) for difference in differences]
+        exact = next((age for age, distance in enumerate(distances) if distance < 1e-9), None)
+        if exact is not None:
+            self._age = exact
+            return
+        step = float(np.abs(self._set.velocities).max()) * self._period
+        if self._age and min(distances) <= _LATE * step:
+            return
+        difference = differences[min(self._age, len(differences) - 1)]
+        self._played = deque((played + difference for played in self._played), maxlen=_ON_THE_WAY)
+        velocities = np.clip((self._held - before) / self._period, -self._fastest, self._fastest)
+        self._set = SetPoint(self._set.positions + difference, velocities, np.zeros(velocities.shape))
 
     def _rein_in(self, commanded_positions: np.ndarray) -> None:
         held = self._kinematics.tool_pose(commanded_positions).position

@@ -6,6 +6,7 @@ import pytest
 from physai_ros.robot.cartesian_reference import CYCLES_PER_STEP, CartesianReference
 from physai_ros.safety.filter import SafetyFilter
 from physai_ros.safety.set_point import SetPoint
+from physai_ros.safety.state_machine import SafetyState
 from physai_ros.safety.tracking import ReferenceTracker
 
 
@@ -89,3 +90,26 @@ def test_policy_steps_within_the_limits_pass_bit_for_bit(loop, kinematics):
             assert np.array_equal(command.positions, proposed)
             speeds.add(round(float(np.abs(command.velocities).max()), 1))
     assert max(speeds) > 0.8  # it did move
+
+
+@pytest.mark.parametrize(("way", "missed"), [(1, 0.0), (2, 0.0), (2, 0.2), (4, 0.1)])
+def test_references_that_come_late_or_not_at_all_keep_their_speed(loop, kinematics, way, missed):
+    generator = np.random.default_rng(way)
+    reference = CartesianReference(kinematics, CYCLES_PER_STEP, leash=0.15)
+    reference.reset(loop.spec.home_positions)
+    on_the_way, heard, travelled = [], None, []
+    command = loop.cycle(loop.spec.home_positions)
+    for step in range(30):
+        angle = step * 0.4
+        reference.begin_step(0.05 * np.array([np.cos(angle), np.sin(angle), 0.0, 0.0, 0.0, 0.0]))
+        for _ in range(CYCLES_PER_STEP):
+            # What the policy sees of the set-point is as old as what reaches safety of the policy.
+            on_the_way.append(loop.action(reference.advance(command.positions)))
+            if len(on_the_way) > way - 1:
+                newest = on_the_way.pop(0)
+                heard = newest if heard is None or generator.random() >= missed else heard
+            command = loop.cycle(proposal=heard) if heard is not None else loop.cycle(loop.spec.home_positions)
+            assert loop.supervisor.state <= SafetyState.LIMITED
+            tool = kinematics.jacobian(command.positions)[:3] @ command.velocities
+            travelled.append(np.linalg.norm(tool))
+    assert np.mean(travelled[50:]) > 0.85 * 0.5
