@@ -27,7 +27,7 @@ from physai_ros.training.weighting import step_weights
 
 __all__ = ["SamplePool", "SparseTrainer", "TrainingCounters", "UpdateStats"]
 
-_NORMALIZED_ON = 200_000  # samples of a pool; more would not move the statistics
+_NORMALIZED_ON = 50_000  # samples of a pool; more would not move the statistics
 _VALIDATED_ON = 4096  # held-out samples a check
 
 
