@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from physai_ros.training.trainer import SparseTrainer
 
-_FORMAT = "physai_ros trainer 3"
+_FORMAT = "physai_ros trainer 4"
 
 
 class CheckpointError(ValueError):

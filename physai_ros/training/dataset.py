@@ -13,6 +13,8 @@ from physai_ros.robot.command import CommandSource
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.tasks.task import Task
 
+_GRIPPER_CHANGE = 0.5  # of the command, which is in -1 ... 1, within a policy step
+
 
 class EpisodeUnusable(ValueError):
     """An episode cannot be learned from as a whole; the message says why."""
@@ -48,6 +50,16 @@ class Transitions:
 
     def __len__(self) -> int:
         return len(self.observations)
+
+    @property
+    def event_time(self) -> np.ndarray:
+        """Time (n,) to the nearest change of the gripper's command among these rows of one episode [s]; inf: none."""
+        time, gripper = -self.time_to_end, self.actions[:, 0, -1]
+        changes = time[1:][np.abs(np.diff(gripper)) > _GRIPPER_CHANGE]
+        nearest = np.full(len(self), np.inf, dtype=np.float32)
+        for change in changes:
+            np.minimum(nearest, np.abs(time - change), out=nearest)
+        return nearest
 
     def columns(self) -> dict[str, np.ndarray]:
         """The columns by name."""

@@ -74,7 +74,7 @@ class SamplePool:
         return len(self.held_out)
 
     def append(self, rows: Transitions, steps: np.ndarray, generator: np.random.Generator) -> None:
-        """Add imitable rows (n,) that lie at `steps` (n,) of the outcomes."""
+        """Add imitable rows (n,) of one episode that lie at `steps` (n,) of the outcomes."""
         if not len(rows):
             return
         config = self._config
@@ -94,7 +94,7 @@ class SamplePool:
         self.held_out.append({name: column[~trained] for name, column in columns.items()})
         failure_time = np.where(rows.success > 0, np.inf, rows.time_to_end)
         age = np.where(rows.demonstration, np.inf, rows.intervention_age)
-        self.ledger.append(failure_time[trained], rows.force_excess[trained], age[trained])
+        self.ledger.append(*(column[trained] for column in (failure_time, rows.force_excess, age, rows.event_time)))
 
     def draw(self, count: int, generator: np.random.Generator, *, uniform: bool) -> Draw:
         """About `count` samples by the sampler, or `count` uniform ones in its place."""
