@@ -53,8 +53,15 @@ class Transitions:
 
     @property
     def event_time(self) -> np.ndarray:
-        """Time (n,) to the nearest change of the gripper's command among these rows of one episode [s]; inf: none."""
-        time, gripper = -self.time_to_end, self.actions[:, 0, -1]
+        """Time (n,) to the nearest change of the gripper's command among these rows of one episode [s]; inf: none.
+
+        A command counts if it lasts: the median over five steps is looked at, or every wrong label would be an event.
+        """
+        if not len(self):
+            return np.zeros(0, dtype=np.float32)
+        padded = np.pad(self.actions[:, 0, -1], 2, mode="reflect")
+        gripper = np.median(np.lib.stride_tricks.sliding_window_view(padded, 5), axis=1)
+        time = -self.time_to_end
         changes = time[1:][np.abs(np.diff(gripper)) > _GRIPPER_CHANGE]
         nearest = np.full(len(self), np.inf, dtype=np.float32)
         for change in changes:

@@ -108,11 +108,14 @@ def test_an_episode_that_must_not_be_learned_from_is_refused(builder, demonstrat
         builder.build(dataclasses.replace(episode, context=context, series=series))
 
 
-def test_event_time_is_that_to_the_nearest_grasp_or_release(builder, demonstrations):
-    rows = builder.build(demonstrations[0])
-    rows = rows.select(np.arange(10))
-    rows.time_to_end = np.linspace(0.9, 0.0, 10).astype(np.float32)
-    rows.actions[:, 0, -1] = [-1, -1, -1, 1, 1, 1, 1, 1, -1, -1]
-    assert np.allclose(rows.event_time, [0.3, 0.2, 0.1, 0.0, 0.1, 0.2, 0.2, 0.1, 0.0, 0.1], atol=1e-6)
+def test_event_time_is_that_to_the_nearest_grasp_or_release_and_no_wrong_label_is_one(builder, demonstrations):
+    rows = builder.build(demonstrations[0]).select(np.arange(12))
+    rows.time_to_end = np.linspace(1.1, 0.0, 12).astype(np.float32)
+    rows.actions[:, 0, -1] = [-1, -1, -1, -1, 1, 1, 1, 1, -1, -1, -1, -1]
+    expected = [0.4, 0.3, 0.2, 0.1, 0.0, 0.1, 0.2, 0.1, 0.0, 0.1, 0.2, 0.3]
+    assert np.allclose(rows.event_time, expected, atol=1e-6)
+    rows.actions[[0, 11], 0, -1] = 0.9
+    assert np.allclose(rows.event_time, expected, atol=1e-6)
     rows.actions[:, 0, -1] = -1
+    rows.actions[3, 0, -1] = 0.9
     assert np.isinf(rows.event_time).all()
