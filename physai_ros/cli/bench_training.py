@@ -28,7 +28,7 @@ def training(
     rollouts: Annotated[int, typer.Option(min=0, help="At each checkpoint; 0: 20, or 100 with --full.")] = 0,
     wrong_labels: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of labels made wrong.")] = 0.0,
     metaworld_python: Annotated[Path | None, typer.Option(help="Interpreter that has MetaWorld.")] = None,
-    ablation: Annotated[bool, typer.Option("--ablation", help="Each signal alone, and all but each.")] = False,
+    ablation: Annotated[bool, typer.Option("--ablation", help="All signals alike, each alone, all but each.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the README's table as well.")] = False,
     results: Annotated[Path | None, typer.Option(help="Rows are kept here; run again, it goes on.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
@@ -134,11 +134,8 @@ def _study(
         if ablation:
             # Every variant with what was tuned for the whole: the question is what a signal adds to it.
             whole = next(arm for arm in arms if arm.sampler == "ast")
-            arms += [
-                dataclasses.replace(whole, signals=f"{choice} {name}")
-                for choice in ("only", "without")
-                for name in SIGNALS
-            ]
+            variants = ["all", *(f"{choice} {name}" for choice in ("only", "without") for name in SIGNALS)]
+            arms += [dataclasses.replace(whole, signals=signals) for signals in variants]
         rows = []
         for number in seeds:
             rows += run_seed(problem, arms, plan, number, file, step)

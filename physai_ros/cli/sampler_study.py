@@ -39,7 +39,7 @@ SIGNALS = ("learning", "difficulty", "novelty", "uncertainty", "physical")
 
 
 def significance_of(signals: str) -> SignificanceConfig:
-    """The default weights; of "only x" those of that signal alone, of "without x" those of the four others.
+    """The default weights; of "only x" that signal alone, of "without x" the four others alike, of "all" all alike.
 
     Raises:
         ValueError: it is none of these.
@@ -47,11 +47,10 @@ def significance_of(signals: str) -> SignificanceConfig:
     if not signals:
         return SignificanceConfig()
     choice, _, name = signals.partition(" ")
-    if choice not in ("only", "without") or name not in SIGNALS:
-        raise ValueError(f"signals are '{signals}': give 'only' or 'without' and one of {', '.join(SIGNALS)}")
-    weights = asdict(SignificanceConfig())
-    kept = {f"w_{name}"} if choice == "only" else set(weights) - {f"w_{name}"}
-    return SignificanceConfig(**{weight: value * (weight in kept) for weight, value in weights.items()})
+    if signals != "all" and (choice not in ("only", "without") or name not in SIGNALS):
+        raise ValueError(f"signals are '{signals}': give 'all', or 'only' or 'without' and one of {', '.join(SIGNALS)}")
+    kept = {"all": set(SIGNALS), "only": {name}, "without": set(SIGNALS) - {name}}[choice]
+    return SignificanceConfig(**{f"w_{signal}": float(signal in kept) for signal in SIGNALS})
 
 
 @dataclass(frozen=True)

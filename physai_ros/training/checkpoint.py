@@ -17,7 +17,7 @@ from physai_ros.training.mapped_columns import ReplayFolder
 from physai_ros.training.tensor_file import write_tensors
 from physai_ros.training.trainer import SparseTrainer
 
-_FORMAT = "physai_ros trainer 3"
+_FORMAT = "physai_ros trainer 4"
 
 
 class CheckpointError(ValueError):

@@ -14,6 +14,8 @@ from physai_ros.robot.kinematics import Kinematics
 from physai_ros.tasks.task import Task
 from physai_ros.training.hindsight import achieved_goals
 
+_GRIPPER_CHANGE = 0.5  # of the command, which is in -1 ... 1, within a policy step
+
 
 class EpisodeUnusable(ValueError):
     """An episode cannot be learned from as a whole; the message says why."""
@@ -64,6 +66,23 @@ class Transitions:
 
     def __len__(self) -> int:
         return len(self.observations)
+
+    @property
+    def event_time(self) -> np.ndarray:
+        """Time (n,) to the nearest change of the gripper's command among these rows of one episode [s]; inf: none.
+
+        A command counts if it lasts: the median over five steps is looked at, or every wrong label would be an event.
+        """
+        if not len(self):
+            return np.zeros(0, dtype=np.float32)
+        padded = np.pad(self.actions[:, 0, -1], 2, mode="reflect")
+        gripper = np.median(np.lib.stride_tricks.sliding_window_view(padded, 5), axis=1)
+        time = -self.time_to_end
+        changes = time[1:][np.abs(np.diff(gripper)) > _GRIPPER_CHANGE]
+        nearest = np.full(len(self), np.inf, dtype=np.float32)
+        for change in changes:
+            np.minimum(nearest, np.abs(time - change), out=nearest)
+        return nearest
 
     def columns(self) -> dict[str, np.ndarray]:
         """The columns by name."""

@@ -20,13 +20,13 @@ class GateConfig:
         score_cap: percentile of the scores above which more counts no more.
         sharpness: power of the score; 0 is uniform.
         correction: power of the inverse probability that a gradient is weighed with; 1 takes the preference back out.
-        attention: visits after which the preference for or against a sample has faded to 1/e; inf: it never fades.
+        attention: visits after which the learner's preference for or against a sample has faded to 1/e; inf: never.
         proportional_gain, integral_gain: of the controller, on the log-odds of the rate.
     """
 
     target_activation_rate: float = 0.06
-    exploration_floor: float = 0.3
-    score_cap: float = 95.0
+    exploration_floor: float = 0.5
+    score_cap: float = 98.0
     sharpness: float = 1.0
     correction: float = 0.0
     attention: float = 20.0
@@ -64,7 +64,7 @@ class SparseGate:
     offered (Horvitz and Thompson, 1952).
     """
 
-    _LOG_BOUND = 14.0
+    _LOG_BOUND = 5.0  # scores are relative to their mean, so the gain stays near one
 
     def __init__(self, config: GateConfig | None = None) -> None:
         self.config = config or GateConfig()
@@ -97,8 +97,8 @@ class SparseGate:
         if self.config.sharpness != 1.0:
             capped = capped**self.config.sharpness
         mean = float(capped.mean())
-        if mean > 0:
-            capped = capped / mean
+        # Where nothing is significant, everything is alike.
+        capped = capped / mean if mean > 0 else np.ones(len(scores))
         chosen = np.minimum(np.exp(self.log_gain) * self.config.target_activation_rate * capped, 1.0)
         return self.floor + (1.0 - self.floor) * chosen
 

@@ -29,7 +29,7 @@ class LoaderPool:
 
     A sample that is not finite, or is shaped unlike the first good one, is quarantined with a reason when it is first
     met, and a good one takes its place from then on. A data set may tell what the body said of its samples by a method
-    `physical_feedback() -> (failure_time, force_excess, intervention_age)`, each (n,), as `SampleLedger.append` takes.
+    `physical_feedback()`, which gives what `SampleLedger.append` takes: three or four arrays (n,).
 
     Raises:
         ValueError: the training data set is empty or has no length, or no sample of it can be used.

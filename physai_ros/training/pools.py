@@ -97,7 +97,10 @@ class SamplePool:
         weight: np.ndarray | None = None,
         returns: np.ndarray | None = None,
     ) -> None:
-        """Add rows (n,) that lie at `steps` (n,) of what was observed, with `weight` (n,) and `returns` (n,)."""
+        """Add imitable rows (n,) of one episode, with `weight` (n,) and `returns` (n,).
+
+        They lie at `steps` (n,) of what was observed.
+        """
         count = len(rows)
         if not count:
             return
@@ -121,7 +124,7 @@ class SamplePool:
         self.held_out.append({name: column[~trained] for name, column in columns.items()})
         failure_time = np.where(rows.success > 0, np.inf, rows.time_to_end)
         age = np.where(rows.demonstration, np.inf, rows.intervention_age)
-        self.ledger.append(failure_time[trained], rows.force_excess[trained], age[trained])
+        self.ledger.append(*(column[trained] for column in (failure_time, rows.force_excess, age, rows.event_time)))
 
     def draw(self, count: int, generator: np.random.Generator, *, uniform: bool) -> Draw:
         """About `count` samples by the sampler, or `count` uniform ones in its place."""

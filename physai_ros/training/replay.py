@@ -60,7 +60,7 @@ class SampleLedger:
     """What is known of every sample of a pool without looking at it again: stale scores, free from the forward pass."""
 
     _LEARNED = ("loss", "previous_loss", "novelty", "uncertainty")
-    _PHYSICAL = ("failure_time", "force_excess", "intervention_age")
+    _PHYSICAL = ("failure_time", "force_excess", "intervention_age", "event_time")
 
     def __init__(self) -> None:
         self._columns = GrowingColumns()
@@ -80,17 +80,21 @@ class SampleLedger:
         """Training visits (n,) of every sample."""
         return self._columns.view("visits")
 
-    def append(self, failure_time: np.ndarray, force_excess: np.ndarray, intervention_age: np.ndarray) -> None:
-        """Add samples that were never visited, with their physical feedback, each (n,)."""
+    def append(
+        self,
+        failure_time: np.ndarray,
+        force_excess: np.ndarray,
+        intervention_age: np.ndarray,
+        event_time: np.ndarray | None = None,
+    ) -> None:
+        """Add samples that were never visited, with their physical feedback, each (n,); no `event_time` is inf."""
         unknown = np.full(len(failure_time), np.nan, dtype=np.float32)
+        event_time = np.full(len(failure_time), np.inf) if event_time is None else event_time
+        physical = zip(self._PHYSICAL, (failure_time, force_excess, intervention_age, event_time), strict=True)
         self._columns.append(
             {name: unknown for name in self._LEARNED}
             | {"visits": np.zeros(len(unknown), dtype=np.int64)}
-            | {
-                "failure_time": failure_time.astype(np.float32),
-                "force_excess": force_excess.astype(np.float32),
-                "intervention_age": intervention_age.astype(np.float32),
-            }
+            | {name: values.astype(np.float32) for name, values in physical}
         )
 
     def truncate(self, count: int) -> None:

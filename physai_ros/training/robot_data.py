@@ -30,6 +30,7 @@ class RobotDataset(Dataset[Sample]):
         columns = [part.columns() for part in parts]
         self.transitions = Transitions(**{name: np.concatenate([c[name] for c in columns]) for name in columns[0]})
         self.quarantined = tuple(quarantined)
+        self._event_time = np.concatenate([part.event_time for part in parts])
 
     def __len__(self) -> int:
         return len(self.transitions)
@@ -38,11 +39,15 @@ class RobotDataset(Dataset[Sample]):
         rows = self.transitions
         return {"observations": torch.from_numpy(rows.observations[index])}, torch.from_numpy(rows.actions[index])
 
-    def physical_feedback(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Time to failure [s], force over budget, and time since an operator took over [s], each (n,)."""
+    def physical_feedback(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Time to failure [s], force over budget, time since an operator took over [s] and to a grasp or release [s].
+
+        Each is (n,), as `SampleLedger.append` takes them.
+        """
         rows = self.transitions
         failure_time = np.where(rows.success > 0, np.inf, rows.time_to_end)
-        return failure_time, rows.force_excess, np.where(rows.demonstration, np.inf, rows.intervention_age)
+        age = np.where(rows.demonstration, np.inf, rows.intervention_age)
+        return failure_time, rows.force_excess, age, self._event_time
 
 
 def create_robot_dataloader(

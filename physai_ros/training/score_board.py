@@ -20,8 +20,8 @@ class ScoreBoard:
 
     Samples that were never visited get their loss from a proxy, and count as most significant before it had a lesson.
 
-    Attention is finite: with its visits, the preference for or against a sample fades, until it counts as any other. So
-    what is hard and rare is learned first, the end of training is that of uniform sampling, what is new is preferred
+    Attention is finite: with its visits, the learner's preference for or against a sample fades, until it counts as any
+    other; what the body said of a sample holds. So what is hard and rare is learned first, what is new is preferred
     over what was there, and a wrong label, whose loss never falls, gets some visits more and then no more.
     """
 
@@ -44,9 +44,9 @@ class ScoreBoard:
         context = self._ledger.context(slice(None))
         context.loss = self._guessed(context.loss)
         scales = SignalScales.of(self._ledger.sample(_SCALE_ROWS))
-        scores = self._significance(context, scales)
-        mean = scores.mean()
-        return mean + (scores - mean) * np.exp(-self._ledger.visits / self._gate.attention)
+        learner, body = self._significance.parts(context, scales)
+        mean = learner.mean()
+        return mean + (learner - mean) * np.exp(-self._ledger.visits / self._gate.attention) + body
 
     def _guessed(self, loss: np.ndarray) -> np.ndarray:
         """The losses (n,), those that are unknown by the proxy; NaN where there is none."""

@@ -123,3 +123,16 @@ def test_a_label_that_is_no_intent_is_in_no_chunk(rollout, task, demonstrations)
     builder = TransitionBuilder(rollout.arm.kinematics, task, chunk_steps=3)
     known = builder.build(changed(demonstrations[0], action_ee_delta=labels)).action_known
     np.testing.assert_array_equal(known[:3], [[1, 1, 1], [1, 1, 0], [1, 0, 1]])
+
+
+def test_event_time_is_that_to_the_nearest_grasp_or_release_and_no_wrong_label_is_one(builder, demonstrations):
+    rows = builder.build(demonstrations[0]).select(np.arange(12))
+    rows.time_to_end = np.linspace(1.1, 0.0, 12).astype(np.float32)
+    rows.actions[:, 0, -1] = [-1, -1, -1, -1, 1, 1, 1, 1, -1, -1, -1, -1]
+    expected = [0.4, 0.3, 0.2, 0.1, 0.0, 0.1, 0.2, 0.1, 0.0, 0.1, 0.2, 0.3]
+    assert np.allclose(rows.event_time, expected, atol=1e-6)
+    rows.actions[[0, 11], 0, -1] = 0.9
+    assert np.allclose(rows.event_time, expected, atol=1e-6)
+    rows.actions[:, 0, -1] = -1
+    rows.actions[3, 0, -1] = 0.9
+    assert np.isinf(rows.event_time).all()

@@ -63,6 +63,12 @@ def test_a_sample_passes_as_often_as_expected_up_to_one(looks, floor, seed):
     assert np.abs(selection.counts - looks * selection.probabilities).max() <= 1.0
 
 
+def test_where_nothing_is_significant_all_are_alike_and_the_rate_holds():
+    selection = SparseGate(GateConfig(target_activation_rate=0.06)).select(np.zeros(500), 17, np.random.default_rng(0))
+    assert np.ptp(selection.probabilities) == 0.0
+    assert selection.counts.sum() == pytest.approx(0.06 * 17 * 500, rel=0.05)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_score_that_is_no_number_stops_nothing(bad):
     scores = np.random.default_rng(0).random(1000)

@@ -73,7 +73,7 @@ def test_an_unknown_sampler_is_refused_with_the_list():
 def context(count: int, **known: np.ndarray) -> TrainingSampleContext:
     values = {name: np.full(count, 0.5) for name in ("loss", "previous_loss", "novelty", "uncertainty")}
     values |= {"failure_time": np.full(count, np.inf), "force_excess": np.zeros(count)}
-    values |= {"intervention_age": np.full(count, np.inf)}
+    values |= {name: np.full(count, np.inf) for name in ("intervention_age", "event_time")}
     return TrainingSampleContext(**(values | known))
 
 
@@ -98,6 +98,7 @@ def test_every_signal_is_between_zero_and_one_whatever_is_unknown():
         ("w_physical", {"failure_time": np.linspace(5.0, 0.0, 10)}),
         ("w_physical", {"force_excess": np.linspace(0.0, 1.0, 10)}),
         ("w_physical", {"intervention_age": np.linspace(5.0, 0.0, 10)}),
+        ("w_physical", {"event_time": np.linspace(5.0, 0.0, 10)}),
     ],
 )
 def test_each_signal_rises_with_what_it_stands_for(weight, known):
