@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from physai_ros.cli.bench_replay import replay
+from physai_ros.cli.bench_safety import safety
 from physai_ros.cli.bench_training import training
 from physai_ros.cli.scenario_study import scenarios
 
@@ -23,6 +24,7 @@ def benches() -> None:
 bench.command()(training)
 bench.command()(scenarios)
 bench.command()(replay)
+bench.command()(safety)
 
 
 @bench.command()
