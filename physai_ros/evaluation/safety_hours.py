@@ -60,13 +60,21 @@ class SafetyTrial:
 
     EPISODE = 3000  # cycles after which the world starts anew
 
-    def __init__(self, policy: str, *, filtered: bool = True, seed: int = 0, task: str = "pick_place") -> None:
+    def __init__(
+        self,
+        policy: str,
+        *,
+        filtered: bool = True,
+        seed: int = 0,
+        task: str = "pick_place",
+        limits: SafetyLimits | None = None,
+    ) -> None:
         if policy not in POLICIES:
             raise ValueError(f"unknown policy '{policy}'; known are: {', '.join(POLICIES)}")
         self._spec = RobotSpec.load("fr3_sim")
         self._task = load_task(task)
         self._driver = SimulatedDriver(self._spec, self._task, PhysicsParameters(), seed, lock_step=True)
-        self._limits = SafetyLimits.from_spec(self._spec)
+        self._limits = limits or SafetyLimits.from_spec(self._spec)
         self._kinematics = self._driver.arm.kinematics
         self._supervisor = SafetySupervisor(self._spec, self._limits, self._kinematics)
         self._token = self._driver.guard.claim("trial")
@@ -139,7 +147,7 @@ class SafetyTrial:
         self._check.see_stop(command.stop.positions)
         self._driver.advance(self._driver.arm.time)
         if supervisor.state == SafetyState.STOPPED:
-            reasons = set(supervisor.reasons)
+            reasons = set(command.reasons)
             result.stops.update(reasons - self._counted)
             self._counted |= reasons
             force = float(np.linalg.norm(state.wrench[:3]))

@@ -45,6 +45,15 @@ def test_without_the_filter_the_same_policy_breaks_them_all(policy):
     assert result.violations > 800
 
 
+def test_contact_stops_break_no_limit_and_it_goes_on_after_them():
+    limits = SafetyLimits.from_spec(RobotSpec.load("fr3_sim"), force_budget=1.0, force_cycles=1)
+    trial = SafetyTrial("adversarial", seed=1, limits=limits)
+    result = trial.run(15.0)
+    trial.close()
+    assert result.violations == 0
+    assert result.stops["contact_force"] > 1
+
+
 def test_an_unknown_policy_is_named():
     with pytest.raises(ValueError, match="unknown policy 'kind'; known are: random, adversarial"):
         SafetyTrial("kind")
