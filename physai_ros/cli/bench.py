@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from physai_ros.cli.bench_alarm import alarm
 from physai_ros.cli.bench_replay import replay
 from physai_ros.cli.bench_safety import safety
 from physai_ros.cli.bench_training import training
@@ -25,6 +26,7 @@ bench.command()(training)
 bench.command()(scenarios)
 bench.command()(replay)
 bench.command()(safety)
+bench.command()(alarm)
 
 
 @bench.command()

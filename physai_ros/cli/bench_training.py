@@ -180,7 +180,7 @@ def _figures(rows: Sequence[Row], ratio: PairedRatio | None) -> dict[str, float]
     }
 
 
-def _table(rows: Sequence[Row], kinds: Sequence[str], ratios: dict[str, PairedRatio]) -> Table:
+def _table(rows: Sequence[Row], kinds: Sequence[str], ratios: dict[str, PairedRatio | None]) -> Table:
     import numpy as np
     from rich.table import Table
 

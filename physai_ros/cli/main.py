@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from physai_ros import __version__
+from physai_ros.cli.audit import audit
 from physai_ros.cli.bench import bench
 from physai_ros.cli.collect import collect
 from physai_ros.cli.data import data
@@ -67,6 +68,7 @@ app.command()(collect)
 app.command()(evaluate)
 app.command()(report)
 app.command()(faults)
+app.command()(audit)
 app.add_typer(bench, name="bench")
 app.add_typer(data, name="data")
 app.add_typer(policies, name="policies")

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-policies = typer.Typer(no_args_is_help=True, help="List, compare, promote and roll back policy versions.")
+from physai_ros.cli.calibrate import calibrate_version
+
+policies = typer.Typer(no_args_is_help=True, help="List, compare, promote, roll back and calibrate policy versions.")
 
 Registry = Annotated[Path, typer.Option("--registry", help="Folder of the policy versions.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
@@ -15,25 +17,27 @@ JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures
 
 @policies.command("list")
 def list_versions(registry: Registry = Path("registry"), json_file: JsonFile = None) -> None:
-    """List the versions, their parents, figures and verdicts; the active one is marked."""
+    """List the versions, their parents, figures, verdicts and false-alarm rates; the active one is marked."""
     from rich.console import Console
     from rich.table import Table
 
     from physai_ros.cli.results import write_json
     from physai_ros.evaluation.jobs import read_status
+    from physai_ros.policy.alarm_file import read_alarm
     from physai_ros.policy.registry import PolicyFileError, PolicyRegistry
 
     versions = PolicyRegistry(registry)
     if not versions.versions():
         raise ValueError(f"there is no policy in {registry}; train one with physai train, or name another --registry")
     active = versions.activation()
-    table = Table("", "version", "task", "from", "updates", "episodes", "loss", "tested", box=None)
+    table = Table("", "version", "task", "from", "updates", "episodes", "loss", "tested", "alarm", box=None)
     rows = []
     for version in versions.versions():
         try:
             manifest = versions.manifest(version)
+            alarm = read_alarm(registry / version, manifest.sha256)
         except PolicyFileError as error:
-            table.add_row("!", version, str(error), "", "", "", "", "")
+            table.add_row("!", version, str(error), "", "", "", "", "", "")
             continue
         status = read_status(registry / "evaluations", f"promotion-{version}")
         figures = manifest.metrics
@@ -45,6 +49,7 @@ def list_versions(registry: Registry = Path("registry"), json_file: JsonFile = N
             ", ".join(manifest.parents) or "-",
             *(f"{figures[name]:.{digits}f}" if name in figures else "-" for name, digits in _SHOWN),
             status.verdict if status is not None else "-",
+            f"{alarm.false_alarm_rate:.1%}" if alarm is not None else "-",
         )
     console = Console()
     console.print(table)
@@ -134,3 +139,6 @@ def rollback_version(
 
     activation = rollback(PolicyRegistry(registry), version, reason)
     typer.echo(f"{activation.version} is active again, generation {activation.generation}")
+
+
+policies.command("calibrate")(calibrate_version)

@@ -13,6 +13,7 @@ import torch
 
 from physai_ros.cli.training_problems import Problem
 from physai_ros.evaluation.learning_curves import crossing, final_success
+from physai_ros.policy.network import RobotPolicyNetwork
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.dataset import Transitions
 from physai_ros.training.significance import SignificanceConfig
@@ -97,36 +98,29 @@ class RowFile:
 def run_seed(
     problem: Problem, arms: Iterable[Arm], plan: StudyPlan, seed: int, file: RowFile, on_row: Callable[[Row], None]
 ) -> list[Row]:
-    """Rows of all arms on one problem and seed, those of the file included.
+    """Rows of all arms on one problem and seed, those of the file included; each is kept as soon as it is known.
 
-    The arms take turns from checkpoint to checkpoint, so that a machine that is busy for a while slows all alike.
+    The arms take turns in training, from checkpoint to checkpoint, so that a machine that is busy for a while slows all
+    alike. Rollouts take far longer, cost nothing that is compared, and follow arm by arm.
     """
     keys = {arm: {"task": problem.name, "seed": seed, **asdict(arm), **_plan_key(plan)} for arm in arms}
     missing = {arm: key for arm, key in keys.items() if file.find(**key) is None}
     if missing:
         demonstrations = _mislabelled(problem.demonstrations(plan.demonstrations, seed), plan.wrong_labels, seed)
         trainers = {arm: _trainer(arm, demonstrations, seed) for arm in missing}
-        curves: dict[Arm, list[Row]] = {arm: [] for arm in missing}
+        reached: dict[Arm, list[tuple[Row, RobotPolicyNetwork]]] = {arm: [] for arm in missing}
         torch.set_num_threads(1)
         for cost in plan.checkpoints:
             for arm, trainer in trainers.items():
                 while trainer.counters.cpu_seconds < cost:
                     trainer.update(arm.learning_rate)
-                outcomes = problem.rollouts(trainer.policy_network(), plan.rollouts, seed)
-                curves[arm].append(_checkpoint(trainer, outcomes))
+                reached[arm].append((_cost(trainer), trainer.policy_network()))
         for arm, key in missing.items():
-            counters = trainers[arm].counters
-            row = (
-                key
-                | file.made_by
-                | {
-                    "samples": len(trainers[arm].demonstrations),
-                    "curve": curves[arm],
-                    "activation_rate": counters.activation_rate,
-                    "selection_share": counters.selection_seconds / counters.cpu_seconds,
-                    "control": trainers[arm].control.reason if trainers[arm].config.compares else "",
-                }
-            )
+            curve = [
+                {"success": float(np.mean(problem.rollouts(network, plan.rollouts, seed)))} | cost
+                for cost, network in reached.pop(arm)
+            ]
+            row = key | file.made_by | _summary(trainers[arm]) | {"curve": curve}
             file.add(row)
             on_row(row)
     return [row for key in keys.values() if (row := file.find(**key)) is not None]
@@ -189,15 +183,25 @@ def _trainer(arm: Arm, demonstrations: list[Transitions], seed: int) -> SparseTr
     return trainer
 
 
-def _checkpoint(trainer: SparseTrainer, outcomes: list[bool]) -> Row:
+def _cost(trainer: SparseTrainer) -> Row:
+    """What training took until now."""
     counters = trainer.counters
     return {
-        "success": float(np.mean(outcomes)),
         "cpu_seconds": counters.cpu_seconds,
         "updates": counters.updates,
         "forward": counters.forward,
         "backward": counters.backward,
         "offered": counters.offered,
+    }
+
+
+def _summary(trainer: SparseTrainer) -> Row:
+    counters = trainer.counters
+    return {
+        "samples": len(trainer.demonstrations),
+        "activation_rate": counters.activation_rate,
+        "selection_share": counters.selection_seconds / counters.cpu_seconds,
+        "control": trainer.control.reason if trainer.config.compares else "",
     }
 
 

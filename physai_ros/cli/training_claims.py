@@ -16,21 +16,20 @@ BEGIN, END = "<!-- bench training: begin -->", "<!-- bench training: end -->"
 """Between these the README has the table."""
 
 
-def ratio_to_uniform(rows: Sequence[Row], kind: str) -> PairedRatio:
+def ratio_to_uniform(rows: Sequence[Row], kind: str) -> PairedRatio | None:
     """How many times the CPU time of a kind of sampler uniform sampling takes to the same level, paired by seed.
 
-    Raises:
-        ValueError: no row of the kind has a control.
+    A pair whose control never succeeded is left out, for there is no level to reach; None where no pair is left.
     """
     controls = {(row["task"], row["seed"]): row for row in rows if row["sampler"] == "uniform"}
     ratios: dict[str, list[float]] = {}
     for row in rows:
         control = controls.get((row["task"], row["seed"]))
-        if kind_of(row) != kind or control is None:
+        if kind_of(row) != kind or control is None or not final_of(control):
             continue
         level = NEAR * final_of(control)
         ratios.setdefault(row["task"], []).append(cost_of(control, level) / cost_of(row, level))
-    return paired_ratio(ratios)
+    return paired_ratio(ratios) if ratios else None
 
 
 def table_of(rows: Sequence[Row]) -> str:
@@ -61,6 +60,8 @@ def claimed(readme: str) -> str | None:
     return rest.partition(END)[0].strip() if found else None
 
 
-def said(ratio: PairedRatio) -> str:
+def said(ratio: PairedRatio | None) -> str:
     """A ratio with its interval, in words."""
+    if ratio is None:
+        return "uniform never succeeded"
     return f"{ratio.ratio:.2f} ({ratio.lower:.2f} to {ratio.upper:.2f})"

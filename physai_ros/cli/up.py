@@ -74,11 +74,11 @@ def _keep(supervised: "SupervisedGraph") -> None:
         for status in supervised.statuses():
             last = before.get(status.name)
             before[status.name] = status
-            if last is None or (last.state, last.pid) == (status.state, status.pid):
+            if last is not None and (last.state, last.pid) == (status.state, status.pid):
                 continue
-            if status.state == "RUNNING" and last.pid not in (0, status.pid):
+            if status.state == "RUNNING" and last is not None and last.pid not in (0, status.pid):
                 typer.echo(f"{status.name}: ended and was started again as process {status.pid}")
-            elif status.state in ("FATAL", "EXITED", "STOPPED"):
+            elif status.state in ("FATAL", "EXITED") or (status.state == "STOPPED" and last is not None):
                 text = f"{status.name} ended{_reason(supervised.log(status.name))}"
                 process = supervised.graph.process(status.name)
                 if process.essential and status.state != "STOPPED":

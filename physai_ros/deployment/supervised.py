@@ -106,6 +106,8 @@ class SupervisedGraph:
             self._spawn()
         except BaseException:
             self.stop()
+            with suppress(OSError):
+                self.run.rmdir()  # a folder that was made for a run that never began; one that holds anything stays
             raise
 
     def _spawn(self) -> None:

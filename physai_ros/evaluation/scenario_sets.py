@@ -7,7 +7,7 @@ import numpy as np
 from physai_ros.tasks.task import Scenario, Task
 
 # The number is part of every seed of the set: changing one changes what past runs were tested on.
-SCENARIO_SETS = {"train": 1, "promotion": 2, "held_out": 3, "warm_start": 4, "nominal": 5}
+SCENARIO_SETS = {"train": 1, "promotion": 2, "held_out": 3, "warm_start": 4, "nominal": 5, "calibration": 6}
 _SEED_BITS, _INDEX_BITS = 20, 29
 
 

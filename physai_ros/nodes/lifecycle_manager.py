@@ -16,10 +16,7 @@ from physai_ros.ros import qos
 from physai_ros.ros.lifecycle_client import LifecycleClient
 from physai_ros.ros.lifecycle_plan import NodeState, next_transition
 from physai_ros.ros.parameters import declare, parameter
-from physai_ros.ros.process import spin_process
-
-REFUSED = 3
-"""Exit code when a node refuses to come up at the start: what it was given will not do, so a restart would not help."""
+from physai_ros.ros.process import REFUSED, spin_process
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from physai_ros.policy.loader import PolicyLoader
 from physai_ros.policy.lock_step import LockStepOrder
 from physai_ros.policy.registry import PolicyRegistry
 from physai_ros.policy.runtime import ActingPolicy, PolicyRuntime
+from physai_ros.robot.action import ALARM_LEVEL
 from physai_ros.robot.hold import hold_action
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
@@ -93,6 +94,10 @@ class PolicyInference(ManagedNode):
         }
         if self._problem:
             return ERROR, self._problem, values
+        if self._answer is not None:
+            values["uncertainty"] = self._answer.uncertainty
+            if self._answer.uncertainty > ALARM_LEVEL:
+                return WARN, f"out of distribution: {self._runtime.alarm_cause}", values
         return (OK, f"acts by {version}", values) if self._runtime.policy else (WARN, "no policy is active yet", values)
 
     def _forget(self) -> None:

@@ -6,10 +6,13 @@ import sys
 import time
 from dataclasses import dataclass
 
+from std_msgs.msg import Float32
 from std_srvs.srv import Trigger
+from visualization_msgs.msg import MarkerArray
 
 from physai_ros import msg
 from physai_ros.experience.episode import EpisodeContext, Phase, Purpose
+from physai_ros.robot.command import CommandSource, SafeCommand
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverMode, DriverState
@@ -19,8 +22,12 @@ from physai_ros.ros.conversions_safety import safety_status_message
 from physai_ros.ros.driver_link import DriverLink, DriverLinkError
 from physai_ros.ros.lifecycle import ERROR, OK, WARN, ManagedNode, run
 from physai_ros.ros.parameters import parameter
+from physai_ros.ros.safety_markers import SafetyMarkers
+from physai_ros.safety.audit import AuditLog
+from physai_ros.safety.journal import SafetyJournal
 from physai_ros.safety.limits import SafetyConfigurationError, SafetyLimits
 from physai_ros.safety.lock_step import LockStepGate
+from physai_ros.safety.separation import PersonWatch, ProtectiveSeparation
 from physai_ros.safety.state_machine import SafetyState
 from physai_ros.safety.supervisor import SafetySupervisor
 
@@ -38,9 +45,20 @@ class Parameters:
     workspace_lower: tuple[float, ...] = parameter((), "Lower corner x, y, z of the tool's box [m]; empty: default.")
     workspace_upper: tuple[float, ...] = parameter((), "Upper corner x, y, z of the tool's box [m]; empty: default.")
     reduced_speed: bool = parameter(False, "Go at a quarter of the speed limits.")
+    heed_alarm: bool = parameter(
+        True, "Slow down, hold and ask for the operator when the policy's alarm is raised (only where it has one)."
+    )
+    person_distance: bool = parameter(
+        False, "Scale the speed by the distance [m] on person_distance; silence counts as a person who is near."
+    )
+    person_speed: float = parameter(1.6, "Speed at which a person comes nearer [m/s].", minimum=0.0, maximum=5.0)
+    person_reaction: float = parameter(0.1, "From measuring a person to braking [s].", minimum=0.0, maximum=2.0)
+    person_margin: float = parameter(0.2, "Reach and uncertainty, C + Z_d + Z_r [m].", minimum=0.0, maximum=5.0)
+    person_timeout: float = parameter(0.2, "Age from which a distance is silence [s].", minimum=0.01, maximum=5.0)
     sink_without_timeout: str = parameter(
         "", "Why a driver without a time-out of its own is accepted; empty: it is not."
     )
+    audit_log: str = parameter("", "File to which every intervention and stop is appended; empty: none is kept.")
     driver_timeout: float = parameter(5.0, "Patience with the driver's services [s].", minimum=0.1, maximum=30.0)
 
 
@@ -64,11 +82,23 @@ class SafetyMonitor(ManagedNode):
             sink_without_timeout=p.sink_without_timeout,
             **given,
         )
-        self._supervisor = SafetySupervisor(spec, limits, Kinematics(spec))
+        kinematics = Kinematics(spec)
+        self._supervisor = SafetySupervisor(spec, limits, kinematics)
         self._supervisor.set_reduced_speed(p.reduced_speed)
+        self._picture = SafetyMarkers(spec.base_frame, limits, kinematics)
+        self._journal = SafetyJournal(AuditLog(p.audit_log) if p.audit_log else None)
+        self._supervisor.heed_alarm(p.heed_alarm)
+        self._person: PersonWatch | None = None
+        if p.person_distance:
+            separation = ProtectiveSeparation.of_limits(
+                limits, person_speed=p.person_speed, reaction_time=p.person_reaction, margin=p.person_margin
+            )
+            self._person = PersonWatch(separation, p.person_timeout)
+            self.subscribe(Float32, "person_distance", self._on_person, qos.CONTROL)
         self._link = DriverLink(self, p.driver_timeout)
         self._commands = self.publisher(msg.SafeCommand, "safe_command", qos.CONTROL_WRITER)
         self._status = self.publisher(msg.SafetyStatus, "safety_status", qos.EVENT)
+        self._markers = self.publisher(MarkerArray, "markers", qos.EVENT)
         self.subscribe(msg.DriverState, "driver_state", self._on_state, qos.CONTROL)
         self.subscribe(msg.RobotAction, "proposed_action", self._on_proposal, qos.CONTROL)
         self.subscribe(msg.Intervention, "intervention", self._on_intervention, qos.INTERVENTION)
@@ -77,9 +107,10 @@ class SafetyMonitor(ManagedNode):
         self.serve(Trigger, "emergency_stop", self._emergency_stop)
         self.serve(Trigger, "resume", self._resume)
         self.every(0.05, self._watch)
-        self.every(0.1, self._publish_status)
+        self.every(0.1, self._heartbeat)
         self._token = ""
         self._own_tokens: list[bytes] = []
+        self._foreign = 0
         self._episode = EpisodeContext()
         self._forget()
 
@@ -92,20 +123,26 @@ class SafetyMonitor(ManagedNode):
             self._supervisor.resume()
         else:
             self.get_logger().warning("the driver was claimed before: STOPPED until resume is called")
+        self._journal.note(
+            "activated", fresh=fresh, robot=self.parameters.robot, sink=self.parameters.sink_without_timeout
+        )
         self._publish_status()
 
     def deactivate(self) -> None:
         """Permit nothing; the driver plays the last verified stop."""
         self._supervisor.deactivate()
         self._publish_status()
+        self._journal.note("deactivated")
         self._token = ""
         self._forget()
 
     def cleanup(self) -> None:
-        """Close the link to the driver."""
+        """Close the link to the driver and the log."""
         if hasattr(self, "_link"):
             self._link.close()
             del self._link
+        if hasattr(self, "_journal"):
+            self._journal.close()
 
     def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
         """State, reasons and counters."""
@@ -115,11 +152,15 @@ class SafetyMonitor(ManagedNode):
         level = {SafetyState.NOMINAL: OK, SafetyState.LIMITED: OK, SafetyState.STOPPED: ERROR}.get(report.state, WARN)
         names = ("decisions", "altered", "refused", "stops", "foreign_commands")
         values = {"reasons": ", ".join(report.reasons), **{name: getattr(report, name) for name in names}}
-        return level, report.state.name.lower(), values
+        values |= {f"margin_{name}": f"{share:.3f}" for name, share in report.margins.items()}
+        problem, audit = self._journal.health
+        text = f"{report.state.name.lower()}; {problem}" if problem else report.state.name.lower()
+        return (max(level, WARN) if problem else level), text, {**values, **audit}
 
     def _forget(self) -> None:
         self._state: DriverState | None = None
         self._answer: msg.SafeCommand | None = None
+        self._command: SafeCommand | None = None
         self._gate = LockStepGate()
         self._expect()
 
@@ -137,6 +178,9 @@ class SafetyMonitor(ManagedNode):
             return
         self._state = from_message(message)
         self._decide()
+
+    def _on_person(self, message: Float32) -> None:
+        self._person.hear(message.data, time.monotonic())
 
     def _on_proposal(self, message: msg.RobotAction) -> None:
         self._gate.hear_proposal(from_message(message))
@@ -160,6 +204,7 @@ class SafetyMonitor(ManagedNode):
     def _on_command(self, raw: bytes) -> None:
         if not any(token in raw for token in self._own_tokens):
             self._supervisor.note_foreign_command()
+            self._foreign += 1
             self.get_logger().error("somebody else publishes safe_command", throttle_duration_sec=1.0)
 
     def _decide_if_waiting(self) -> None:
@@ -173,16 +218,22 @@ class SafetyMonitor(ManagedNode):
         if state.lock_step and not gate.is_open(state.sequence, time.monotonic()):
             return
         before = self._supervisor.state
+        if self._person is not None:
+            self._supervisor.set_separation(self._person.at(time.monotonic()))
         if state.lock_step:
             now, intervention = state.stamp, gate.intervention_for(state.sequence)
         else:
             now, intervention = time.monotonic(), gate.intervention
         command = self._supervisor.decide(state, gate.proposal, intervention, now)
         command.token = self._token
-        self._answer = to_message(command)
+        self._answer, self._command = to_message(command), command
         self._commands.publish(self._answer)
+        operator = command.source == CommandSource.OPERATOR
+        self._journal.decision(command, intervention.action if operator else gate.proposal)
         if self._supervisor.state != before:
             self._publish_status()
+        else:
+            self._note_state()
 
     def _watch(self) -> None:
         if self._state is None:
@@ -195,16 +246,38 @@ class SafetyMonitor(ManagedNode):
             self._publish_status()
 
     def _publish_status(self) -> None:
-        self._status.publish(safety_status_message(self._supervisor.status(), self.now()))
+        report = self._supervisor.status()
+        self._status.publish(safety_status_message(report, self.now()))
+        self._note_state()
+        if "operator_needed" in report.reasons:
+            self.get_logger().warning(
+                "the policy's alarm lasts: take over, end the episode, or call resume to let it go on",
+                throttle_duration_sec=5.0,
+            )
+
+    def _heartbeat(self) -> None:
+        self._publish_status()
+        if self._foreign:
+            self._journal.note("foreign_commands", count=self._foreign)
+            self._foreign = 0
+        if self._markers.get_subscription_count():
+            report, proposal = self._supervisor.status(), self._gate.proposal
+            self._markers.publish(self._picture.array(report, self._command, proposal, self.now()))
+
+    def _note_state(self) -> None:
+        sequence = self._state.sequence if self._state is not None else 0
+        self._journal.state(self._supervisor.state, self._supervisor.reasons, state_sequence=sequence)
 
     def _emergency_stop(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._supervisor.emergency_stop()
+        self._journal.note("emergency_stop_called")
         self._publish_status()
         response.success, response.message = True, "stopping; call resume to start again"
         return response
 
     def _resume(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._supervisor.state != SafetyState.STOPPED:
+            self._supervisor.answer_alarm()
             response.success, response.message = True, "not stopped"
             return response
         try:
@@ -214,6 +287,7 @@ class SafetyMonitor(ManagedNode):
             response.success, response.message = self._supervisor.resume()
         except (DriverLinkError, SafetyConfigurationError) as error:
             response.message = str(error)
+        self._journal.note("resume_called", done=response.success, message=response.message)
         self._publish_status()
         return response
 

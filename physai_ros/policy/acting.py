@@ -56,7 +56,7 @@ class ActingNetwork:
         spread = np.sqrt(np.square(members[:, 0] - mean[0]).sum(axis=0) / shape.members)
         actions = np.minimum(np.maximum(mean, -1.0), 1.0)
         value = 1.0 / (1.0 + float(np.exp(-float(output[-1]))))
-        return Prediction(actions, value, float(spread.sum()) / shape.action_size)
+        return Prediction(actions, value, float(spread.sum()) / shape.action_size, hidden)
 
 
 def _matrices(linear: nn.Linear) -> tuple[np.ndarray, np.ndarray]:

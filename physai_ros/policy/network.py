@@ -67,12 +67,14 @@ class Prediction(NamedTuple):
     """What a policy decides in one state.
 
     `actions` (chunk_steps, action_size) in -1 ... 1, the gripper last; `value` is the estimated chance of success;
-    `uncertainty` is the standard deviation between the ensemble's members, averaged over the first action.
+    `uncertainty` is the standard deviation between the ensemble's members, averaged over the first action;
+    `features` (hidden,) are those of the trunk's last layer, where they are known.
     """
 
     actions: np.ndarray
     value: float
     uncertainty: float
+    features: np.ndarray | None = None
 
 
 class RobotPolicyNetwork(nn.Module):

@@ -19,6 +19,8 @@ from safetensors import SafetensorError
 from physai_ros import __version__
 from physai_ros.policy.acting import ActingNetwork
 from physai_ros.policy.activation import CURRENT, Activation, PolicyFileError, read_activation
+from physai_ros.policy.alarm import Alarm
+from physai_ros.policy.alarm_file import read_alarm, write_alarm
 from physai_ros.policy.network import Architecture, Prediction, RobotPolicyNetwork
 from physai_ros.policy.observation import LAYOUT
 
@@ -92,11 +94,15 @@ class PolicyManifest:
 
 
 class Policy:
-    """A version that was read and verified: its `manifest`, its `network` to train on, and its decisions."""
+    """A version that was read and verified: its `manifest`, its `network` to train on, and its decisions.
 
-    def __init__(self, manifest: PolicyManifest, network: RobotPolicyNetwork) -> None:
+    `alarm` is the one that was calibrated for it, None without.
+    """
+
+    def __init__(self, manifest: PolicyManifest, network: RobotPolicyNetwork, alarm: Alarm | None = None) -> None:
         self.manifest = manifest
         self.network = network
+        self.alarm = alarm
         self._acting = ActingNetwork(network)
 
     @property
@@ -188,8 +194,8 @@ class PolicyRegistry:
             )
         return manifest
 
-    def load(self, version: str) -> Policy:
-        """A version, verified: checksum, architecture and finite weights.
+    def load(self, version: str, *, with_alarm: bool = True) -> Policy:
+        """A version, verified: checksum, architecture and finite weights, with its alarm where it has one.
 
         Raises:
             PolicyFileError: the version is missing, corrupted or foreign.
@@ -219,7 +225,18 @@ class PolicyRegistry:
             raise PolicyFileError(f"{path} does not fit the manifest's architecture ({first_line})") from error
         if not all(bool(torch.isfinite(value).all()) for value in network.state_dict().values()):
             raise PolicyFileError(f"{path} holds weights that are not finite; name another version")
-        return Policy(manifest, network.eval().requires_grad_(False))
+        alarm = read_alarm(self.folder / version, manifest.sha256) if with_alarm else None
+        return Policy(manifest, network.eval().requires_grad_(False), alarm)
+
+    def set_alarm(self, version: str, alarm: Alarm) -> None:
+        """Keep an alarm beside a version; who loads the version from now on has it.
+
+        Raises:
+            PolicyFileError: there is no such version, or the alarm was calibrated for other weights.
+        """
+        if self.manifest(version).sha256 != alarm.weights_sha256:
+            raise PolicyFileError(f"the alarm was calibrated for other weights than those of {version}")
+        write_alarm(self.folder / version, alarm)
 
     def activation(self) -> Activation:
         """The active version with its generation and reason, as `CURRENT` says.

@@ -7,10 +7,11 @@ from typing import Protocol
 
 import numpy as np
 
+from physai_ros.policy.alarm import AlarmWatch
 from physai_ros.policy.network import Prediction
 from physai_ros.policy.observation import ObservationEncoder, TaskFeatures
-from physai_ros.policy.registry import PolicyFileError, PolicyRegistry
-from physai_ros.robot.action import ActionChunk, RobotAction
+from physai_ros.policy.registry import Policy, PolicyFileError, PolicyRegistry
+from physai_ros.robot.action import ALARM_LEVEL, ActionChunk, RobotAction
 from physai_ros.robot.cartesian_reference import CYCLES_PER_STEP, CartesianReference
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
@@ -58,6 +59,7 @@ class PolicyRuntime:
         self._cycles = cycles_per_step
         self._sequence = 0
         self._chunk_id = 0
+        self._watch: AlarmWatch | None = None
         self.policy = policy
         self.start_episode(np.zeros(0), "", 0)
 
@@ -70,6 +72,11 @@ class PolicyRuntime:
     def last_observation(self) -> np.ndarray | None:
         """Observation (size,) that the newest prediction was made from."""
         return self._observation
+
+    @property
+    def alarm_cause(self) -> str:
+        """Name of the score that the newest level of the alarm comes from, empty without an alarm."""
+        return self._watch.cause if self._watch is not None else ""
 
     def load(self, registry: PolicyRegistry, version: str) -> None:
         """Act by a version of the registry from the next decision on.
@@ -98,6 +105,8 @@ class PolicyRuntime:
         self._observation: np.ndarray | None = None
         self._prediction: Prediction | None = None
         self._step_index = -1
+        self._watch = None
+        self._uncertainty = float("nan")
         self._restart = True
         self._ee_delta = np.zeros(6)
         self._gripper: float | None = None
@@ -151,7 +160,7 @@ class PolicyRuntime:
             step=0,
             policy_version=self.policy.version,
             value=self._prediction.value,
-            uncertainty=self._prediction.uncertainty,
+            uncertainty=self._uncertainty,
         )
         return self._answer
 
@@ -159,6 +168,7 @@ class PolicyRuntime:
         assert self.policy is not None
         self._observation = self._encoder.encode(state, self._goal)
         self._prediction = self.policy.predict(self._observation)
+        self._uncertainty = self._judge(self._prediction)
         actions = self._prediction.actions
         ee_deltas = np.zeros((len(actions), 6))
         ee_deltas[:, self._axes] = actions[:, :-1] * self._scale
@@ -178,5 +188,18 @@ class PolicyRuntime:
             observation_stamp=state.stamp,
             policy_version=self.policy.version,
             value=self._prediction.value,
-            uncertainty=self._prediction.uncertainty,
+            uncertainty=self._uncertainty,
         )
+
+    def _judge(self, prediction: Prediction) -> float:
+        """The level of the policy's alarm, where one was calibrated; else the spread, which by itself never alarms.
+
+        Actions lie in -1 ... 1, so that members that differ by more than 1 say no more than that they do not know.
+        """
+        alarm = self.policy.alarm if isinstance(self.policy, Policy) else None
+        if alarm is None:
+            self._watch = None
+            return min(prediction.uncertainty, ALARM_LEVEL)
+        if self._watch is None or self._watch.alarm is not alarm:
+            self._watch = AlarmWatch(alarm)
+        return self._watch.update(prediction)

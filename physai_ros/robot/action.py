@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+ALARM_LEVEL = 1.0
+"""Uncertainty of a policy's action above which its calibrated alarm is raised; a mere spread stays below it."""
+
 
 @dataclass
 class RobotAction:

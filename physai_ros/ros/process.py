@@ -20,6 +20,9 @@ from rclpy.signals import SignalHandlerOptions
 from physai_ros.ros.executor import ControlExecutor
 from physai_ros.ros.parameters import ParameterError
 
+REFUSED = 3
+"""Exit code of a process that was given what it cannot use: starting it again would end the same way."""
+
 
 class StoppableNode(Protocol):
     """A node that leaves in order."""
@@ -29,14 +32,14 @@ class StoppableNode(Protocol):
 
 
 def spin_process(make_node: Callable[[], Node], arguments: list[str] | None = None) -> int:
-    """Exit code after spinning one node: 0 when told to stop, 2 where its parameters cannot be used."""
+    """Exit code after spinning one node: 0 when told to stop, `REFUSED` where its parameters cannot be used."""
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = make_node()
     except ParameterError as error:
         print(error, file=sys.stderr, flush=True)
         rclpy.try_shutdown()
-        return 2
+        return REFUSED
     executor = ControlExecutor()
     executor.add_node(node)
     try:

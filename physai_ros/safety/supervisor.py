@@ -12,11 +12,13 @@ from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverState
 from physai_ros.safety.arbitration import Arbiter, Choice
+from physai_ros.safety.familiarity import FamiliarityWatch
 from physai_ros.safety.filter import SafetyFilter
 from physai_ros.safety.limits import SafetyConfigurationError, SafetyLimits
 from physai_ros.safety.monitoring import StateMonitor
 from physai_ros.safety.report import SafetyReport
 from physai_ros.safety.rules import RELIEVED_FORCE, rules_of
+from physai_ros.safety.separation import UNWATCHED, Separation
 from physai_ros.safety.set_point import SetPoint
 from physai_ros.safety.state_machine import SafetyState, SafetyStateMachine
 from physai_ros.safety.stopping import StopPlanner, StopVerifier, hold_trajectory
@@ -25,6 +27,7 @@ from physai_ros.safety.tracking import ReferenceTracker
 
 _SILENCE = 0.1  # [s] without a driver state
 _LOST = 1.0  # [s] without a driver state
+_ALARM_PATIENCE = 1.0  # [s] that an alarm of the policy only slows the arm
 
 
 class SafetySupervisor:
@@ -48,11 +51,14 @@ class SafetySupervisor:
         self._kinematics = kinematics
         self._altered = self._refused = self._decisions = self._foreign = 0
         self._reduced = False
+        self._separation = UNWATCHED
+        self._heeds_alarm = True
         self._forget(SetPoint.at_rest(spec.home_positions))
 
     def _forget(self, set_point: SetPoint) -> None:
         limits = self._limits
         self._arbiter = Arbiter(limits.lease, limits.proposal_timeout, limits.proposal_age_cycles)
+        self._familiarity = FamiliarityWatch(round(_ALARM_PATIENCE / self._period))
         self._monitor.reset()
         self._last: SafeCommand | None = None
         self._measured: np.ndarray | None = None
@@ -102,6 +108,7 @@ class SafetySupervisor:
             return False, problem
         self._arbiter.bar(self._last_sequence)
         self._monitor.driver_may_start()
+        self.answer_alarm()
         self._carried.clear()
         return True, "holding; the arm moves again with the next proposal"
 
@@ -114,6 +121,18 @@ class SafetySupervisor:
         if not np.isfinite(newtons) or newtons <= 0:
             raise SafetyConfigurationError(f"force budget is {newtons!r} N; expected a finite number above zero")
         self._monitor.ceiling = float(newtons)
+
+    def heed_alarm(self, heeded: bool) -> None:
+        """Whether the alarm of a policy slows and holds the arm."""
+        self._heeds_alarm = heeded
+
+    def answer_alarm(self) -> None:
+        """Let the policy go on that asked for an operator: somebody has looked."""
+        self._familiarity.answer()
+
+    def set_separation(self, separation: Separation) -> None:
+        """Go at most at this share of the speed limits; at none of it, hold."""
+        self._separation = separation
 
     def set_reduced_speed(self, reduced: bool) -> None:
         """Go at the limits' `reduced_scale` of speed, or at full speed again."""
@@ -157,11 +176,15 @@ class SafetySupervisor:
         self._now = now
         self._follow_driver(driver_state, conditions)
         choice = self._arbiter.choose(intervention, proposal, sequence, now)
+        if self._heeds_alarm:
+            conditions |= self._familiarity.observe(choice)
         reference, refusal = self._reference(choice)
         if refusal:
             conditions.add(refusal)
         if self._reduced:
             conditions.add("reduced_speed")
+        if self._separation.condition:
+            conditions.add(self._separation.condition)
         state = self._machine.update(conditions)
         reasons: tuple[str, ...] = ()
         permitted = False
@@ -194,6 +217,11 @@ class SafetySupervisor:
     def state(self) -> SafetyState:
         """State of the monitor, without the work of `status`."""
         return self._machine.state
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Names behind the state, the most restrictive first."""
+        return self._machine.reasons
 
     @property
     def set_point(self) -> SetPoint:
@@ -263,7 +291,7 @@ class SafetySupervisor:
     def _permit(self, reference: np.ndarray, choice: Choice) -> tuple[bool, tuple[str, ...]]:
         """Move the set-point towards the reference if a verified stop can follow; says what limited it."""
         target = self._tracker.target(reference, choice.action.state_sequence, self._set)
-        scale = self._limits.reduced_scale if self._machine.slowed else 1.0
+        scale = min(self._separation.scale, self._limits.reduced_scale if self._machine.slowed else 1.0)
         tool_speed = self._limits.reduced_tool_speed if self._machine.slowed else np.inf
         reasons, refusal = self._move(target, scale, tool_speed)
         if refusal:

@@ -41,7 +41,7 @@ class AdaptiveConfig:
     significance_config: Mapping[str, float] = field(default_factory=dict)
     use_proxy_model: bool = True
     sampler: str = "ast"
-    control_every: int = 250
+    control_every: int = 1000
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -132,7 +132,6 @@ class AdaptiveSparseTrainer:
 
     def update(self) -> UpdateStats:
         """One gradient update."""
-        self.model.train()
         return self.loop.step([(self._pool, self._batch_size)], self.config.lr)
 
     def train(self, epochs: int = 1) -> dict[str, Any]:
@@ -179,7 +178,6 @@ class AdaptiveSparseTrainer:
 
     def validate(self) -> float:
         """Mean loss of the validation loader's samples, with the model as it acts; NaN where there are none."""
-        self.model.eval()
         count = self._pool.held_out_count
         parts = [np.arange(begin, min(begin + 256, count)) for begin in range(0, count, 256)]
         losses = [self.loop.algorithm.losses(self._on_device(self._pool.held_out_batch(rows))) for rows in parts]

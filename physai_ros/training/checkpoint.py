@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from physai_ros.training.trainer import SparseTrainer
 
-_FORMAT = "physai_ros trainer 2"
+_FORMAT = "physai_ros trainer 3"
 
 
 class CheckpointError(ValueError):

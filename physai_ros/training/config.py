@@ -50,7 +50,7 @@ class TrainerConfig:
     member_share: float = 0.8
     outcome_batch: int = 64
     observation_noise: float = 0.05
-    control_every: int = 250
+    control_every: int = 1000
     held_out_share: float = 1 / 32
     seed: int = 0
     gate: GateConfig = field(default_factory=GateConfig)

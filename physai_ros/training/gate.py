@@ -19,8 +19,8 @@ class GateConfig:
         exploration_floor: share of the activations that is given out regardless of significance.
         score_cap: percentile of the scores above which more counts no more.
         sharpness: power of the score; 0 is uniform.
-        guard_visits: visits after which a sample whose loss stays high is taken for a wrong label.
-        guard_factor: what its score is multiplied with.
+        correction: power of the inverse probability that a gradient is weighed with; 1 takes the preference back out.
+        attention: visits after which the preference for or against a sample has faded to 1/e; inf: it never fades.
         proportional_gain, integral_gain: of the controller, on the log-odds of the rate.
     """
 
@@ -28,41 +28,47 @@ class GateConfig:
     exploration_floor: float = 0.3
     score_cap: float = 95.0
     sharpness: float = 1.0
-    guard_visits: int = 8
-    guard_factor: float = 0.1
+    correction: float = 0.0
+    attention: float = 20.0
     proportional_gain: float = 0.2
     integral_gain: float = 0.2
 
     def __post_init__(self) -> None:
         if not 0 < self.target_activation_rate <= 1:
             raise ValueError(f"target_activation_rate is {self.target_activation_rate}, expected above 0, at most 1")
-        if not 0 <= self.exploration_floor <= 1:
-            raise ValueError(f"exploration_floor is {self.exploration_floor}, expected 0 to 1")
         if not 0 < self.score_cap <= 100:
             raise ValueError(f"score_cap is {self.score_cap}, expected a percentile above 0, at most 100")
+        if not self.attention > 0:
+            raise ValueError(f"attention is {self.attention}, expected visits above 0")
+        for name in ("exploration_floor", "correction"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 to 1")
 
 
 class Selection(NamedTuple):
-    """What the gate let through: `mask` (n,) bool, and `probabilities` (n,) with which each sample was let through."""
+    """What the gate let through: `counts` (n,), how many of its looks at each sample it let through, and with which
+    `probabilities` (n,) each look.
+    """  # noqa: D205
 
-    mask: np.ndarray
+    counts: np.ndarray
     probabilities: np.ndarray
 
 
 class SparseGate:
     """Lets each offered sample through with a probability that rises with its significance.
 
-    p = floor + (1 - floor) min(1, gain * score^sharpness), where floor is `exploration_floor` of the target rate. A PI
-    controller in velocity form moves log(gain) by the *measured* rate; the gain is bounded, so nothing winds up while
-    the rate cannot follow. Because p is known, `1 / (n p)` weighs the selected samples into an unbiased estimate of the
-    mean over all that were offered (Horvitz and Thompson, 1952).
+    p = floor + (1 - floor) min(1, gain * target * score / mean score), where floor is `exploration_floor` of the target
+    rate. Without a bound, a gain of one less the floor's share would hit the target; a PI controller in velocity form
+    moves log(gain) by the *measured* rate. The gain is bounded, so nothing winds up while the rate cannot follow.
+    Because p is known, `1 / (n p)` weighs the selected samples into an unbiased estimate of the mean over all that were
+    offered (Horvitz and Thompson, 1952).
     """
 
     _LOG_BOUND = 14.0
 
     def __init__(self, config: GateConfig | None = None) -> None:
         self.config = config or GateConfig()
-        self.log_gain = float(np.log(self.config.target_activation_rate))
+        self.log_gain = float(np.log(max(1.0 - self.config.exploration_floor, 1e-3)))
         self._last_error = 0.0
 
     @property
@@ -70,23 +76,31 @@ class SparseGate:
         """Probability with which any sample is let through at least."""
         return self.config.exploration_floor * self.config.target_activation_rate
 
-    def select(self, scores: np.ndarray, chances: np.ndarray) -> Selection:
-        """Selection among n offered samples of scores (n,) in 0 ... 1; then adjusts the gain.
+    def select(self, scores: np.ndarray, looks: int, generator: np.random.Generator) -> Selection:
+        """Selection after `looks` at each of n samples of scores (n,), 0 or more; then adjusts the gain.
 
-        A sample is let through where its probability is above `chances` (n,), drawn uniformly from 0 ... 1.
+        A sample passes as often as it is expected to, up to one: picks are spread as evenly as they can be, over the
+        looks and over neighbours in the pool (systematic sampling: Madow, 1949).
         """
         if not len(scores):
-            return Selection(np.zeros(0, dtype=bool), np.zeros(0))
+            return Selection(np.zeros(0, dtype=np.int64), np.zeros(0))
+        probabilities = self._probabilities(scores)
+        edges = np.floor(np.cumsum(looks * probabilities) + generator.random())
+        counts = np.diff(edges, prepend=0.0).astype(np.int64)
+        self._adjust(int(counts.sum()), looks * len(scores))
+        return Selection(counts, probabilities)
+
+    def _probabilities(self, scores: np.ndarray) -> np.ndarray:
         cap = percentile_of(scores, self.config.score_cap)
         # Written so that a score that is not a number counts as none.
         capped = np.fmin(np.fmax(scores, 0.0), max(cap, 0.0)) if np.isfinite(cap) else np.zeros(len(scores))
         if self.config.sharpness != 1.0:
             capped = capped**self.config.sharpness
-        chosen = np.minimum(np.exp(self.log_gain) * capped, 1.0)
-        probabilities = self.floor + (1.0 - self.floor) * chosen
-        mask = chances < probabilities
-        self._adjust(int(np.count_nonzero(mask)), len(mask))
-        return Selection(mask, probabilities)
+        mean = float(capped.mean())
+        if mean > 0:
+            capped = capped / mean
+        chosen = np.minimum(np.exp(self.log_gain) * self.config.target_activation_rate * capped, 1.0)
+        return self.floor + (1.0 - self.floor) * chosen
 
     def _adjust(self, activated: int, offered: int) -> None:
         # Half a sample keeps the logarithms finite when none or all came through.

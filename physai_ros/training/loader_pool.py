@@ -18,6 +18,9 @@ Inputs = torch.Tensor | Mapping[str, torch.Tensor]
 Sample = tuple[Inputs, torch.Tensor]
 """Inputs and target, of one sample or, with a first axis, of a batch."""
 
+Shapes = tuple[tuple[int, ...], ...]
+Judge = Callable[[object], tuple[Shapes, str]]
+
 _PROXY_INPUTS = 256  # numbers of a sample that the proxy looks at, at most
 
 
@@ -54,7 +57,7 @@ class LoaderPool:
         self._count = len(cast(Sized, self._data))
         self._bad: set[tuple[bool, int]] = set()
         self._shape: object = None
-        self._spare = next((index for index in range(self._count) if self._sample(index) is not None), -1)
+        self._spare = next((index for index in range(self._count) if self._sample(index, _judge) is not None), -1)
         if self._spare < 0:
             raise ValueError(f"none of {self._count} samples can be used; the first: {self.quarantined[0]}")
         self.ledger.append(*self._physical_feedback())
@@ -76,19 +79,30 @@ class LoaderPool:
 
     def batch(self, rows: np.ndarray) -> Sample:
         """The samples `rows` (b,); what is quarantined is replaced by a good one."""
-        return self._collate([self._sample(int(row)) or self._sample(self._spare) for row in rows])
+        return self._collated(rows, held_out=False)
 
     def held_out_batch(self, rows: np.ndarray) -> Sample:
         """Held-out samples `rows` (b,), without those that cannot be used."""
-        samples = [self._sample(int(row), held_out=True) for row in rows]
-        return self._collate([sample for sample in samples if sample is not None] or [self._sample(self._spare)])
+        return self._collated(rows, held_out=True)
 
-    def _sample(self, index: int, *, held_out: bool = False) -> Any:  # noqa: ANN401 what the data set holds
+    def _collated(self, rows: np.ndarray, *, held_out: bool) -> Sample:
+        """The batch. Shapes are compared sample by sample, numbers all at once, and one by one only if some are bad."""
+        for judge in (_shapes_of, _judge):
+            samples = [self._sample(int(row), judge, held_out=held_out) for row in rows]
+            if held_out:
+                samples = [sample for sample in samples if sample is not None] or [None]
+            whole = [self._sample(self._spare, judge) if sample is None else sample for sample in samples]
+            batch = self._collate(whole)
+            if _all_finite(_columns(batch)):
+                break
+        return batch
+
+    def _sample(self, index: int, judge: Judge, *, held_out: bool = False) -> Any:  # noqa: ANN401 what the set holds
         """The sample, or None where it is quarantined."""
         if (held_out, index) in self._bad:
             return None
         sample = (self._held_out if held_out else self._data)[index]
-        shape, reason = _judge(sample)
+        shape, reason = judge(sample)
         if not reason and self._shape is not None and shape != self._shape:
             reason = f"it has shapes {shape}, expected {self._shape}"
         if reason:
@@ -106,20 +120,31 @@ class LoaderPool:
 
     def _observed(self, rows: np.ndarray) -> np.ndarray:
         """What the proxy sees (n, k) of samples: some numbers of inputs and target, evenly spaced."""
-        inputs, target = self.batch(rows)
-        columns = [*(inputs.values() if isinstance(inputs, Mapping) else [inputs]), target]
-        flat = torch.cat([column.reshape(len(rows), -1).float() for column in columns], dim=1)
+        flat = torch.cat([column.reshape(len(rows), -1).float() for column in _columns(self.batch(rows))], dim=1)
         return flat[:, :: max(flat.shape[1] // _PROXY_INPUTS, 1)].numpy()
 
 
-def _judge(sample: object) -> tuple[tuple[tuple[int, ...], ...], str]:
-    """Shapes of a sample's tensors, and why it cannot be used; empty where it can."""
+def _columns(sample: object) -> list[torch.Tensor]:
+    inputs, target = cast(Sample, sample)
+    columns = [*(inputs.values() if isinstance(inputs, Mapping) else [inputs]), target]
+    return [torch.as_tensor(column) for column in columns]
+
+
+def _all_finite(tensors: list[torch.Tensor]) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors if tensor.is_floating_point())
+
+
+def _shapes_of(sample: object) -> tuple[Shapes, str]:
+    """Shapes of a sample's tensors, and why it cannot be used; empty where it can, as far as shapes tell."""
     try:
-        inputs, target = sample
-        columns = [*(inputs.values() if isinstance(inputs, Mapping) else [inputs]), target]
-        tensors = [torch.as_tensor(column) for column in columns]
+        return tuple(tuple(tensor.shape) for tensor in _columns(sample)), ""
     except (TypeError, ValueError, RuntimeError) as error:
         return (), f"it is no pair of inputs and target ({error})"
-    shapes = tuple(tuple(tensor.shape) for tensor in tensors)
-    finite = all(bool(torch.isfinite(tensor).all()) for tensor in tensors if tensor.is_floating_point())
-    return shapes, "" if finite else "it holds numbers that are not finite"
+
+
+def _judge(sample: object) -> tuple[Shapes, str]:
+    """As `_shapes_of`, and looks at the numbers too."""
+    shapes, reason = _shapes_of(sample)
+    if not reason and not _all_finite(_columns(sample)):
+        reason = "it holds numbers that are not finite"
+    return shapes, reason

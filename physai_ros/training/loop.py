@@ -113,7 +113,7 @@ class SparseLoop(Generic[BatchT]):
         """One update on a batch of these shares."""
         started = time.process_time()
         self.algorithm.set_learning_rate(learning_rate)
-        if self._control_every and self.counters.updates % self._control_every == 0:
+        if self._control_every and (self.counters.updates + 1) % self._control_every == 0:
             self._compare(shares)
         draws = self._draw(shares, uniform=self.control.uniform)
         self.counters.selection_seconds += time.process_time() - started
@@ -161,17 +161,17 @@ class SparseLoop(Generic[BatchT]):
                 unknown = np.full(len(novelty), np.nan, dtype=np.float32)
                 spread = unknown if lesson.spread is None else lesson.spread[some]
                 pool.ledger.measure(draw.indices[:_SIGNALS_ROWS], spread, novelty)
-            pool.sampler.visited(draw.indices)
             begin = end
         self.counters.selection_seconds += time.process_time() - started
 
     def _compare(self, shares: Sequence[Share]) -> None:
-        """One trial of the gate against uniform sampling; network and optimiser stay as they were."""
+        """One trial of the gate against uniform sampling; network, optimiser and samplers stay as they were."""
         pools = [pool for pool, _ in shares if pool.held_out_count]
         if sum(min(pool.held_out_count, _TRIAL_SAMPLES) for pool in pools) < _TRIAL_LEAST:
             return
         batch = self._assembler.held_out(pools, _TRIAL_SAMPLES)
         before = self.algorithm.snapshot()
+        samplers = [(pool.sampler, pool.sampler.state()) for pool, _ in shares]
         losses = []
         for uniform in (False, True):
             for _ in range(_TRIAL_STEPS):
@@ -180,4 +180,6 @@ class SparseLoop(Generic[BatchT]):
                     self._learn(draws)
             losses.append(float(self.algorithm.losses(batch).mean()))
             self.algorithm.restore(before)
+        for sampler, state in samplers:
+            sampler.restore(state)
         self.control.judge(*losses)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class Sampler(ABC):
         needs_signals: whether uncertainty and novelty of the samples are wanted beside their loss.
     """
 
-    needs_signals: ClassVar[bool] = False
+    needs_signals = False
 
     def __init__(self, ledger: SampleLedger) -> None:
         self.ledger = ledger
@@ -41,9 +41,6 @@ class Sampler(ABC):
     def draw_uniform(self, count: int, generator: np.random.Generator) -> Draw:
         """`count` samples, every one alike: what takes this sampler's place where it does worse."""
         return Draw(generator.integers(len(self.ledger), size=count), np.ones(count, dtype=np.float32), count)
-
-    def visited(self, rows: np.ndarray) -> None:  # noqa: B027 (most samplers have nothing to note)
-        """Note that the samples `rows` (b,) were trained on, and the ledger says how that went."""
 
     def state(self) -> dict[str, np.ndarray]:
         """Arrays from which `restore` makes the same sampler."""
@@ -75,73 +72,103 @@ class RandomSubsetSampler(Sampler):
         return _random_subset(len(self.ledger), count, self._rate, generator)
 
 
-class PrioritizedSampler(Sampler):
-    """In proportion to the stale loss to the power of 0.6, without importance weights.
+class PassSampler(Sampler):
+    """Chooses for a whole pass over the pool at once, and hands that out batch by batch.
+
+    So choosing costs next to nothing a step, and what is chosen is not drawn again before the pass is over. When
+    samples are added the pass ends there, so that what is new is heard at once.
+    """
+
+    def __init__(self, ledger: SampleLedger) -> None:
+        super().__init__(ledger)
+        self._indices = np.zeros(0, dtype=np.int64)
+        self._weights = np.zeros(0, dtype=np.float32)
+        self._size = 0  # of the pool when the pass was chosen
+        self._price = self._owed = 0.0  # samples offered for each one chosen, and those not yet counted
+
+    @abstractmethod
+    def choose(self, generator: np.random.Generator) -> Draw:
+        """A pass: samples in the order in which they are to come."""
+
+    def draw(self, count: int, generator: np.random.Generator) -> Draw:
+        """`count` samples."""
+        if self._size != len(self.ledger):
+            self._indices, self._weights, self._size = self._indices[:0], self._weights[:0], len(self.ledger)
+        indices, weights, missing = [], [], count
+        while missing:
+            if not len(self._indices):
+                self._indices, self._weights, offered = self.choose(generator)
+                self._price = offered / max(len(self._indices), 1)
+            indices.append(self._indices[:missing])
+            weights.append(self._weights[:missing])
+            self._indices, self._weights = self._indices[missing:], self._weights[missing:]
+            missing -= len(indices[-1])
+            self._owed += self._price * len(indices[-1])
+        offered = int(self._owed)
+        self._owed -= offered
+        return Draw(np.concatenate(indices), np.concatenate(weights), offered)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Arrays from which `restore` makes the same sampler."""
+        return {
+            "indices": self._indices.copy(),
+            "weights": self._weights.copy(),
+            "pass": np.array([self._size, self._price, self._owed]),
+        }
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Take over what `state` gave."""
+        self._indices, self._weights = state["indices"].copy(), state["weights"].copy()
+        size, self._price, self._owed = (float(value) for value in state["pass"])
+        self._size = int(size)
+
+
+class PrioritizedSampler(PassSampler):
+    """In proportion to the stale loss to the power of 0.6, with replacement, without importance weights.
 
     A sample that was never visited counts as much as the worst one. Source: Schaul et al., "Prioritized experience
-    replay", 2016.
+    replay", 2016; priorities are looked at once a pass.
     """
 
     _ALPHA = 0.6
 
-    def draw(self, count: int, generator: np.random.Generator) -> Draw:
-        """`count` samples, with replacement."""
+    def choose(self, generator: np.random.Generator) -> Draw:
+        """As many samples as the pool holds."""
         loss = self.ledger.loss.astype(float)
         unseen = np.isnan(loss)
         worst = 1.0 if unseen.all() else float(np.nanmax(loss))
         cumulative = np.cumsum((np.where(unseen, worst, loss) + 1e-6) ** self._ALPHA)
+        count = len(loss)
         indices = np.searchsorted(cumulative, generator.random(count) * cumulative[-1], side="right")
-        indices = np.minimum(indices, len(loss) - 1)
-        return Draw(indices, np.ones(count, dtype=np.float32), count)
+        return Draw(np.minimum(indices, count - 1), np.ones(count, dtype=np.float32), count)
 
 
-class InfoBatchSampler(Sampler):
-    """Epochs that leave out half of the samples below the mean loss and weigh the other half double.
+class InfoBatchSampler(PassSampler):
+    """Passes that leave out half of the samples below the mean loss and weigh the other half double.
 
-    In expectation the gradient is that of the whole epoch. Source: Qin et al., "InfoBatch: Lossless training speed up
+    In expectation the gradient is that of the whole pass. Source: Qin et al., "InfoBatch: Lossless training speed up
     by unbiased dynamic data pruning", 2024.
     """
 
     _PRUNED = 0.5
 
-    def __init__(self, ledger: SampleLedger) -> None:
-        super().__init__(ledger)
-        self._queue = np.zeros(0, dtype=np.int64)
-        self._weights = np.zeros(0, dtype=np.float32)
-
-    def draw(self, count: int, generator: np.random.Generator) -> Draw:
-        """`count` samples; an epoch's samples count as offered when it begins."""
-        offered = 0
-        while len(self._queue) < count:
-            offered += len(self.ledger)
-            indices, weights = self._epoch(generator)
-            self._queue = np.concatenate([self._queue, indices])
-            self._weights = np.concatenate([self._weights, weights])
-        drawn, weights = self._queue[:count], self._weights[:count]
-        self._queue, self._weights = self._queue[count:], self._weights[count:]
-        return Draw(drawn, weights, offered)
-
-    def _epoch(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def choose(self, generator: np.random.Generator) -> Draw:
+        """What is left of the pool."""
         loss = self.ledger.loss
         mean = float(np.nanmean(loss)) if np.isfinite(loss).any() else np.nan
         easy = loss < mean
         kept = ~easy | (generator.random(len(loss)) >= self._PRUNED)
         indices = generator.permutation(np.flatnonzero(kept))
-        return indices, np.where(easy[indices], 1.0 / (1.0 - self._PRUNED), 1.0).astype(np.float32)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Arrays from which `restore` makes the same sampler."""
-        return {"queue": self._queue.copy(), "weights": self._weights.copy()}
-
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Take over what `state` gave."""
-        self._queue, self._weights = state["queue"].copy(), state["weights"].copy()
+        weights = np.where(easy[indices], 1.0 / (1.0 - self._PRUNED), 1.0).astype(np.float32)
+        return Draw(indices, weights, len(loss))
 
 
-class AdaptiveSparseSampler(Sampler):
-    """Adaptive Sparse Training: offers many, scores them by what is known, lets the gate pass a few."""
+class AdaptiveSparseSampler(PassSampler):
+    """Adaptive Sparse Training: offers the pool many times, scored by what is known; the gate passes about as many.
 
-    needs_signals = True
+    All the offers of a pass are judged by one score a sample, as it was when the pass began: a sample is visited about
+    once a pass, and what its visit brings is known to the next.
+    """
 
     def __init__(
         self,
@@ -149,42 +176,30 @@ class AdaptiveSparseSampler(Sampler):
         gate: GateConfig | None = None,
         significance: SignificanceConfig | None = None,
         inputs: Callable[[np.ndarray], np.ndarray] | None = None,
-        *,
-        importance_correction: bool = False,
     ) -> None:
         super().__init__(ledger)
+        significance = significance or SignificanceConfig()
         self.gate = SparseGate(gate)
         self.board = ScoreBoard(ledger, RobotTrainingSignificance(significance), self.gate.config, inputs)
-        self._correct = importance_correction
+        self.needs_signals = bool(significance.w_novelty or significance.w_uncertainty)
 
-    def draw(self, count: int, generator: np.random.Generator) -> Draw:
-        """About `count` samples out of `count / target_activation_rate` offered ones."""
-        target = self.gate.config.target_activation_rate
-        offered = max(round(count / target), 1)
-        # One random number a sample: its whole part says which, what is left is the chance that the gate decides by.
-        position = generator.random(offered) * len(self.ledger)
-        candidates = position.astype(np.int64)
-        mask, probabilities = self.gate.select(self.board.scores[candidates], position - candidates)
-        # A gate that has not settled must not make a step many times as long; what is cut is not counted as activated.
-        passed = np.flatnonzero(mask)[: 2 * count]
-        if self._correct:
-            weights = (target / probabilities[passed]).astype(np.float32)
-        else:
-            weights = np.ones(len(passed), dtype=np.float32)
-        return Draw(candidates[passed], weights, offered)
+    def choose(self, generator: np.random.Generator) -> Draw:
+        """About as many samples as the pool holds, out of that number over `target_activation_rate` offered ones."""
+        config = self.gate.config
+        looks = max(round(1.0 / config.target_activation_rate), 1)
+        selection = self.gate.select(self.board.scores(), looks, generator)
+        indices = generator.permutation(np.repeat(np.arange(len(self.ledger)), selection.counts))
+        weights = (config.target_activation_rate / selection.probabilities[indices]) ** config.correction
+        return Draw(indices, weights.astype(np.float32), looks * len(self.ledger))
 
     def draw_uniform(self, count: int, generator: np.random.Generator) -> Draw:
         """About `count` samples regardless of significance, as sparse as the gate is to be."""
         return _random_subset(len(self.ledger), count, self.gate.config.target_activation_rate, generator)
 
-    def visited(self, rows: np.ndarray) -> None:
-        """Score again what was trained on."""
-        self.board.visited(rows)
-
     def state(self) -> dict[str, np.ndarray]:
         """Arrays from which `restore` makes the same sampler."""
         gate = {f"gate.{name}": np.array([value]) for name, value in self.gate.state().items()}
-        return gate | {f"board.{name}": value for name, value in self.board.state().items()}
+        return super().state() | gate | {f"board.{name}": value for name, value in self.board.state().items()}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Take over what `state` gave."""
@@ -192,14 +207,16 @@ class AdaptiveSparseSampler(Sampler):
         def part(prefix: str) -> dict[str, np.ndarray]:
             return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
+        super().restore(state)
         self.gate.restore({name: float(value[0]) for name, value in part("gate.").items()})
         self.board.restore(part("board."))
 
 
 def _random_subset(size: int, count: int, rate: float, generator: np.random.Generator) -> Draw:
+    """Of `count / rate` offered ones each with probability `rate`, with replacement; about `count` in the end."""
     offered = max(round(count / rate), 1)
-    indices = generator.integers(size, size=offered)[generator.random(offered) < rate]
-    return Draw(indices, np.ones(len(indices), dtype=np.float32), offered)
+    passed = int(generator.binomial(offered, rate))
+    return Draw(generator.integers(size, size=passed), np.ones(passed, dtype=np.float32), offered)
 
 
 SAMPLERS = ("ast", "uniform", "random", "prioritized", "infobatch")

@@ -1,4 +1,4 @@
-"""The current significance of every sample of a pool, kept up to date for a small, constant cost a step."""
+"""The significance of every sample of a pool, from what passed by in training: no forward pass is made for it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 from physai_ros.training.gate import GateConfig
 from physai_ros.training.proxy import LossProxy
 from physai_ros.training.replay import SampleLedger
-from physai_ros.training.significance import RobotTrainingSignificance, SignalScales, percentile_of
+from physai_ros.training.significance import RobotTrainingSignificance, SignalScales
 
-_SCORE_EVERY = 8  # steps between two times that the samples visited since are scored again
-_SWEEP = 256  # further samples that are scored again then, in turn
-_LESSON_EVERY = 4  # such times between two lessons of the proxy
-_LESSON_ROWS = 128
+_LESSON_ROWS = 512
+_SCALE_ROWS = 512
 
 
 class ScoreBoard:
-    """Scores (n,) of all samples, without a pass over the pool.
+    """Scores all samples of a ledger at once, for a whole pass over them.
 
-    Every few steps, what was visited since is scored again, and the next few samples in turn. Samples that were never
-    visited get their loss from a proxy, and count as most significant before it had a lesson. A sample that keeps a
-    loss among the highest 5 % after repeated visits is taken for a wrong label and lowered.
+    Samples that were never visited get their loss from a proxy, and count as most significant before it had a lesson.
+
+    Attention is finite: with its visits, the preference for or against a sample fades, until it counts as any other. So
+    what is hard and rare is learned first, the end of training is that of uniform sampling, what is new is preferred
+    over what was there, and a wrong label, whose loss never falls, gets some visits more and then no more.
     """
 
     def __init__(
@@ -38,82 +38,42 @@ class ScoreBoard:
         self._gate = gate
         self._inputs = inputs
         self._proxy: LossProxy | None = None
-        self._scores = np.zeros(0, dtype=np.float32)
-        self._scales = SignalScales()
-        self._suspicious = np.inf
-        self._visited: list[np.ndarray] = []
-        self._next = self._rounds = 0
 
-    @property
     def scores(self) -> np.ndarray:
         """Significance (n,) of every sample, in 0 ... 1."""
-        new = len(self._ledger) - len(self._scores)
-        if new:
-            self._scores = np.concatenate([self._scores, np.ones(new, dtype=np.float32)])
-        return self._scores
+        context = self._ledger.context(slice(None))
+        context.loss = self._guessed(context.loss)
+        scales = SignalScales.of(self._ledger.sample(_SCALE_ROWS))
+        scores = self._significance(context, scales)
+        mean = scores.mean()
+        return mean + (scores - mean) * np.exp(-self._ledger.visits / self._gate.attention)
 
-    def visited(self, rows: np.ndarray) -> None:
-        """Note that the samples `rows` were trained on and their ledger is new."""
-        self._visited.append(rows)
-        if len(self._visited) < _SCORE_EVERY:
-            return
-        visited = np.concatenate(self._visited)
-        self._visited.clear()
-        if not len(visited):
-            return
-        self._look_at_scales()
-        if self._rounds % _LESSON_EVERY == 0:
-            self._teach_proxy(visited)
-        self._rounds += 1
-        count = len(self.scores)
-        turn = (self._next + np.arange(min(_SWEEP, count))) % count
-        self._next = int(turn[-1] + 1) % count
-        self._score(np.concatenate([visited, turn]))
-
-    def _look_at_scales(self) -> None:
-        self._scales = SignalScales.of(self._ledger.sample(512))
-        often = self._ledger.visits >= self._gate.guard_visits
-        self._suspicious = percentile_of(self._ledger.loss[often], 95.0) if often.any() else np.inf
-
-    def _teach_proxy(self, visited: np.ndarray) -> None:
-        if self._inputs is None:
-            return
-        rows = visited[-_LESSON_ROWS:]
-        inputs = self._inputs(rows)
+    def _guessed(self, loss: np.ndarray) -> np.ndarray:
+        """The losses (n,), those that are unknown by the proxy; NaN where there is none."""
+        unseen = np.flatnonzero(np.isnan(loss))
+        if self._inputs is None or not len(unseen):
+            return loss
+        seen = np.flatnonzero(np.isfinite(loss))
+        if len(seen):
+            # The proxy is needed only where something is unseen, and has its lesson then.
+            rows = seen[:: max(len(seen) // _LESSON_ROWS, 1)]
+            inputs = self._inputs(rows)
+            if self._proxy is None:
+                self._proxy = LossProxy(inputs.shape[1])
+            self._proxy.learn(inputs, loss[rows])
         if self._proxy is None:
-            self._proxy = LossProxy(inputs.shape[1])
-        self._proxy.learn(inputs, self._ledger.loss[rows])
-
-    def _score(self, rows: np.ndarray) -> None:
-        context = self._ledger.context(rows)
-        unseen = np.flatnonzero(np.isnan(context.loss))
-        if len(unseen) and self._proxy is not None and self._inputs is not None:
-            context.loss[unseen] = self._proxy.predict(self._inputs(rows[unseen]))
-        scores = self._significance(context, self._scales)
-        suspicious = (self._ledger.visits[rows] >= self._gate.guard_visits) & (context.loss > self._suspicious)
-        self._scores[rows] = np.where(suspicious, scores * self._gate.guard_factor, scores)
+            return loss
+        guessed = loss.copy()
+        guessed[unseen] = self._proxy.predict(self._inputs(unseen))
+        return guessed
 
     def state(self) -> dict[str, np.ndarray]:
         """Arrays from which `restore` makes the same board."""
-        state = {
-            "scores": self.scores.copy(),
-            "scales": np.array([*self._scales, self._suspicious]),
-            "turn": np.array([self._next, self._rounds]),
-            "visited": np.concatenate([np.zeros(0, dtype=np.int64), *self._visited]),
-            "visits": np.array([len(rows) for rows in self._visited], dtype=np.int64),
-        }
-        if self._proxy is not None:
-            state |= {f"proxy.{name}": value for name, value in self._proxy.state().items()}
-        return state
+        return {} if self._proxy is None else self._proxy.state()
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Take over what `state` gave."""
-        self._scores = state["scores"].copy()
-        *scales, suspicious = (float(value) for value in state["scales"])
-        self._scales, self._suspicious = SignalScales(*scales), suspicious
-        self._next, self._rounds = (int(value) for value in state["turn"])
-        self._visited = np.split(state["visited"], np.cumsum(state["visits"])[:-1]) if len(state["visits"]) else []
-        proxy = {name.removeprefix("proxy."): value for name, value in state.items() if name.startswith("proxy.")}
-        if proxy:
-            self._proxy = LossProxy(len(proxy["mean"]))
-            self._proxy.restore(proxy)
+        self._proxy = None
+        if state:
+            self._proxy = LossProxy(len(state["mean"]))
+            self._proxy.restore(state)

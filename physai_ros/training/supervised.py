@@ -39,6 +39,7 @@ class Supervised(Algorithm[Sample]):
     def update(self, batch: Sample, weights: np.ndarray, *, signals: bool = False) -> Lesson:
         """One step of the optimiser."""
         inputs, target = batch
+        self.network.train()
         outputs = self._outputs(inputs)
         losses = self._per_sample(outputs, target)
         loss = (losses * torch.from_numpy(weights).to(losses)).mean()
@@ -56,12 +57,14 @@ class Supervised(Algorithm[Sample]):
         )
 
     def losses(self, batch: Sample) -> np.ndarray:
-        """Loss (b,) of every sample."""
+        """Loss (b,) of every sample, with the model as it acts: without dropout, batch statistics untouched."""
+        self.network.eval()
         with torch.no_grad():
             return self._per_sample(self._outputs(batch[0]), batch[1]).cpu().numpy()
 
     def feature_size(self, batch: Sample) -> int:
         """Length of what tells how novel a sample is."""
+        self.network.eval()
         with torch.no_grad():
             return _features(self._outputs(batch[0])).shape[1]
 

@@ -1,10 +1,13 @@
 """Every command answers --help quickly, and a mistake is one clear line with what to do."""
 
+import json
 import os
 import subprocess
 import sys
 
 import pytest
+
+from physai_ros.safety.audit import AuditLog
 
 COMMANDS = (
     "demo",
@@ -13,10 +16,13 @@ COMMANDS = (
     "train",
     "evaluate",
     "faults",
+    "audit",
     "report",
     "bench latency",
     "data list",
     "policies list",
+    "policies calibrate",
+    "bench alarm",
 )
 
 
@@ -46,6 +52,7 @@ def test_help(command):
         (["demo", "--task", "juggle"], "reach"),
         (["faults", "--only", "meteor"], "policy_killed"),
         (["up", "mars"], "sim"),
+        (["audit", "no_such_log.jsonl"], "no_such_log.jsonl"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, said):
@@ -67,3 +74,21 @@ def test_training_from_an_empty_folder_says_how_to_fill_it(tmp_path):
     done = physai("train", "--data", str(tmp_path), "--out", str(tmp_path / "registry"))
     assert done.returncode == 1
     assert "physai collect" in done.stderr or "physai_ros" in done.stderr
+
+
+def test_audit_verifies_and_prints(tmp_path):
+    log = AuditLog(tmp_path / "audit.jsonl")
+    log.add("state", state="stopped", reasons=("contact_force", "driver_fault"))
+    log.close()
+    done = physai("audit", str(log.path), "--head", log.head, "--json", str(tmp_path / "said.json"))
+    assert done.returncode == 0, done.stderr
+    assert "contact_force driver_fault" in done.stdout
+    assert f"whole: 2 records; last hash {log.head}" in done.stdout
+    said = json.loads((tmp_path / "said.json").read_text())
+    assert said["figures"] == {"records": 2, "dropped": 0, "opened_events": 1, "state_events": 1}
+
+    log.path.write_text(log.path.read_text().replace("contact_force", "contact_farce"))
+    done = physai("audit", str(log.path))
+    assert done.returncode == 1
+    assert "line 2: its contents do not have its hash" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

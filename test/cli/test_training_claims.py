@@ -47,6 +47,13 @@ def test_a_run_without_its_control_is_not_compared():
     assert ratio_to_uniform(alone, "ast") == ratio_to_uniform(ROWS, "ast")
 
 
+def test_a_control_that_never_succeeded_says_nothing():
+    hopeless = [row(name, 7, (1.0, 2.0, 4.0), (0.0, 0.0, 0.0)) for name in ("uniform", "ast")]
+    assert ratio_to_uniform([*ROWS, *hopeless], "ast") == ratio_to_uniform(ROWS, "ast")
+    assert ratio_to_uniform(hopeless, "ast") is None
+    assert "uniform never succeeded" in table_of(hopeless)
+
+
 def test_the_table_stands_between_the_markers():
     readme = f"# Title\n\n{BEGIN}\n{table_of(ROWS)}\n{END}\n\nMore."
     assert claimed(readme) == table_of(ROWS)

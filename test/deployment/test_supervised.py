@@ -83,9 +83,11 @@ def test_a_stop_is_over_within_five_seconds_even_against_resistance(tmp_path, na
 def test_a_second_graph_in_the_same_namespace_is_refused_and_in_another_is_not(tmp_path, namespace, stubborn, graph_of):
     graph = graph_of(stubborn)
     with SupervisedGraph(graph, tmp_path / "one", namespace=namespace) as first:
+        (tmp_path / "two").mkdir()
         second = SupervisedGraph(graph, tmp_path / "two", namespace=f"/{namespace}/")
         with pytest.raises(ClaimedError, match="already in use by physai graph tiny"):
             second.start()
+        assert not (tmp_path / "two").exists()
         with SupervisedGraph(graph, tmp_path / "three", namespace=f"{namespace}_b") as third:
             wait_for(lambda: third.pid("stubborn"))
         assert first.pid("stubborn")
@@ -134,3 +136,14 @@ def test_up_fails_with_one_line_when_a_needed_node_cannot_run(tmp_path, namespac
     assert finished.returncode == 1
     assert finished.stderr.count("\n") == 1
     assert "no such camera; plug it in" in finished.stderr
+
+
+def test_up_ends_with_one_line_when_a_node_does_not_know_a_parameter(tmp_path, namespace):
+    graph_file = tmp_path / "small.yaml"
+    graph_file.write_text(yaml.safe_dump({"processes": [{"executable": "sensor_fusion"}]}))
+    up = [sys.executable, "-m", "physai_ros.cli.main", "up", str(graph_file), "--namespace", namespace]
+    up += ["--run", str(tmp_path / "run"), "--set", "sensor_fusion.colour=1"]
+    finished = subprocess.run(up, capture_output=True, text=True, timeout=60)
+    assert finished.returncode == 1
+    assert finished.stderr.count("\n") == 1
+    assert "unknown parameter 'colour'; known are: cameras" in finished.stderr

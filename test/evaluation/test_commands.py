@@ -8,6 +8,9 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from physai_ros.cli.main import app
+from physai_ros.evaluation.parallel import run_trials
+from physai_ros.evaluation.scenario_sets import scenario_seeds
+from physai_ros.evaluation.trials import Trial, TrialSettings
 from physai_ros.policy.registry import PolicyRegistry
 
 
@@ -34,3 +37,37 @@ def test_policies_are_compared_promoted_and_taken_back(own_registry: PolicyRegis
     )
     assert "000001 is active again, generation 3" in physai("policies", "rollback", *registry)
     assert "generation 3, rollback" in physai("policies", "list", *registry)
+
+
+def test_an_alarm_is_calibrated_on_a_store_and_drives_along(own_registry: PolicyRegistry, tmp_path: Path) -> None:
+    settings = TrialSettings("reach", str(own_registry.folder), store=str(tmp_path / "store"))
+    seeds = scenario_seeds("nominal", 3, 9)
+    trials = [Trial(i, seed, "000002", episode_id=f"own-{i}") for i, seed in enumerate(seeds)]
+    before = run_trials([*trials, Trial(9, seeds[0], "000003", episode_id="foreign")], settings)
+
+    def calibrate(*arguments: object) -> tuple[int, str]:
+        command = ["policies", "calibrate", "000002", "--registry", own_registry.folder, *arguments]
+        result = CliRunner().invoke(app, [str(argument) for argument in command])
+        return result.exit_code, f"{result.output} {result.exception}"
+
+    code, said = calibrate()
+    assert code
+    assert "--store DIR" in said
+    code, said = calibrate("--store", tmp_path / "store", "--false-alarm-rate", 0.05)
+    assert code
+    assert "9 successful episodes are too few" in said
+    assert own_registry.load("000002").alarm is None
+
+    file = tmp_path / "calibrate.json"
+    code, said = calibrate("--store", tmp_path / "store", "--simulate", 2, "--false-alarm-rate", 0.25, "--json", file)
+    assert code == 0, said
+    assert "At most 25.0% of successful episodes alarm" in said
+    figures = json.loads(file.read_text())["figures"]
+    assert (figures["reference_episodes"], figures["calibration_episodes"]) == (3, 8)
+    alarm = own_registry.load("000002").alarm
+    assert (alarm.threshold, alarm.false_alarm_rate) == (figures["threshold"], 0.25)
+
+    after = run_trials(
+        [Trial(i, seed, "000002") for i, seed in enumerate(seeds)], TrialSettings("reach", settings.registry)
+    )
+    assert [one.success for one in after] == [one.success for one in before[:9]]

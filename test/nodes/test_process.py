@@ -2,6 +2,8 @@
 
 import pytest
 
+from physai_ros.ros.process import REFUSED
+
 
 @pytest.mark.parametrize(
     ("parameters", "said"),
@@ -14,7 +16,7 @@ import pytest
 def test_a_parameter_that_cannot_be_used_is_one_clear_line(graph, parameters, said):
     process = graph.start("driver_node", **parameters)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == 2
+    assert process.returncode == REFUSED
     assert said in errors
     assert len(errors.strip().splitlines()) == 1
 

@@ -49,6 +49,22 @@ def test_it_learns_from_a_tenth_of_what_it_is_offered_and_says_what_it_took():
     assert told["time_saved"] == pytest.approx(1.0 - told["cpu_seconds"] / dense)
 
 
+@pytest.mark.parametrize("sampler", ["uniform", "infobatch", "prioritized"])
+def test_an_epoch_offers_each_sample_about_once_whatever_the_sampler(sampler):
+    trainer = AdaptiveSparseTrainer(model(), loader(640, 0), loader(50, 1), "vector", "cpu", {"sampler": sampler})
+    trainer.train(4)
+    assert 4 * 640 <= trainer.counters.offered < 4 * 640 + 4 * 64
+    assert trainer.counters.updates >= 4 * 640 / 2 / 32
+
+
+def test_trials_judge_the_model_as_it_acts():
+    layers = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.Dropout(0.5), nn.Linear(16, 2))
+    trainer = AdaptiveSparseTrainer(layers, loader(200, 0), loader(100, 1), "vector", "cpu", CONFIG)
+    before = layers[1].running_mean.clone()
+    assert trainer.validate() == trainer.validate()
+    assert torch.equal(layers[1].running_mean, before)
+
+
 def test_it_is_the_same_mechanism_as_on_the_robot(builder, demonstrations):
     rows = builder.build(demonstrations[0])
     robot = SparseTrainer(rows.observations.shape[1], rows.actions.shape[2])

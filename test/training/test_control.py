@@ -87,7 +87,7 @@ def trained(gate: GateConfig, wrong: float) -> SparseTrainer:
 
 
 def test_greed_for_loss_among_wrong_labels_falls_back_to_uniform_and_stays_sparse():
-    greedy = GateConfig(exploration_floor=0.02, score_cap=100.0, sharpness=4.0, guard_factor=1.0)
+    greedy = GateConfig(exploration_floor=0.02, score_cap=100.0, sharpness=4.0, attention=np.inf)
     trainer = trained(greedy, wrong=0.1)
     assert trainer.control.uniform, trainer.control.reason
     assert abs(trainer.counters.activation_rate - 0.06) < 0.01

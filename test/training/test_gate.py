@@ -24,7 +24,7 @@ def test_the_measured_rate_converges_from_any_start_and_under_drift(start, targe
     rates = []
     for step in range(200):
         scores = generator.random(4000) ** shape * (0.5 if step > 100 else 1.0)
-        rates.append(gate.select(scores, generator.random(len(scores))).mask.mean())
+        rates.append(gate.select(scores, 1, generator).counts.mean())
     assert abs(np.mean(rates[60:100]) - target) < 0.01
     assert abs(np.mean(rates[140:]) - target) < 0.01
 
@@ -35,9 +35,9 @@ def test_the_floor_reaches_every_sample():
     scores = np.zeros(500)
     scores[:250] = 1.0
     reached = np.zeros(500, dtype=int)
-    for _ in range(1000):
-        selection = gate.select(scores, generator.random(len(scores)))
-        reached += selection.mask
+    for _ in range(60):
+        selection = gate.select(scores, 16, generator)
+        reached += selection.counts
         assert selection.probabilities.min() >= gate.floor
     assert reached.min() > 0
     assert reached[:250].mean() > 3 * reached[250:].mean()
@@ -49,22 +49,29 @@ def test_weighted_by_their_probability_the_selected_estimate_the_mean_of_all():
     loss = generator.exponential(size=2000)
     estimates = []
     for _ in range(800):
-        selection = gate.select(loss / loss.max(), generator.random(len(loss)))
-        estimates.append((loss / selection.probabilities)[selection.mask].sum() / len(loss))
+        selection = gate.select(loss / loss.max(), 1, generator)
+        estimates.append((loss / selection.probabilities * selection.counts).sum() / len(loss))
     error = np.std(estimates) / np.sqrt(len(estimates))
     assert abs(np.mean(estimates) - loss.mean()) < 4 * error
 
 
+@settings(max_examples=12, deadline=None)
+@given(looks=st.integers(1, 40), floor=st.floats(0.0, 1.0), seed=st.integers(0, 100))
+def test_a_sample_passes_as_often_as_expected_up_to_one(looks, floor, seed):
+    generator = np.random.default_rng(seed)
+    selection = SparseGate(GateConfig(exploration_floor=floor)).select(generator.random(700), looks, generator)
+    assert np.abs(selection.counts - looks * selection.probabilities).max() <= 1.0
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_score_that_is_no_number_stops_nothing(bad):
-    gate = SparseGate()
     scores = np.random.default_rng(0).random(1000)
     scores[0] = bad
-    assert np.isfinite(gate.select(scores, np.random.default_rng(0).random(len(scores))).probabilities).all()
+    assert np.isfinite(SparseGate().select(scores, 16, np.random.default_rng(0)).probabilities).all()
 
 
 def test_nothing_offered_gives_nothing():
-    assert not len(SparseGate().select(np.zeros(0), np.zeros(0)).mask)
+    assert not len(SparseGate().select(np.zeros(0), 16, np.random.default_rng(0)).counts)
 
 
 @pytest.mark.parametrize("kwargs", [{"target_activation_rate": 0.0}, {"exploration_floor": 1.5}, {"score_cap": 0.0}])

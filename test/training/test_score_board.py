@@ -18,74 +18,76 @@ def ledger_of(count: int) -> SampleLedger:
     return ledger
 
 
-def visit(board: ScoreBoard, ledger: SampleLedger, loss: np.ndarray, rounds: int, seed: int = 0) -> None:
-    generator = np.random.default_rng(seed)
+def visit(ledger: SampleLedger, loss: np.ndarray, rounds: int) -> None:
     for _ in range(rounds):
-        rows = generator.integers(len(ledger), size=64)
-        ledger.record(rows, loss[rows])
-        board.visited(rows)
+        ledger.record(np.arange(len(loss)), loss)
+
+
+def board_of(ledger: SampleLedger, **gate: float) -> ScoreBoard:
+    return ScoreBoard(ledger, RobotTrainingSignificance(), GateConfig(**gate))
 
 
 def test_what_is_new_counts_most_until_it_is_known():
     ledger = ledger_of(100)
-    board = ScoreBoard(ledger, RobotTrainingSignificance(), GateConfig())
-    assert (board.scores == 1.0).all()
-    visit(board, ledger, np.full(100, 0.1), 100)
+    board = board_of(ledger)
+    assert (board.scores() == 1.0).all()
+    visit(ledger, np.full(100, 0.1), 3)
     ledger.append(np.full(10, np.inf), np.zeros(10), np.full(10, np.inf))
-    assert board.scores[-10:].min() == 1.0
-    assert board.scores[:100].max() < 1.0
+    assert board.scores()[-10:].min() == 1.0
+    assert board.scores()[:100].max() < 1.0
 
 
 def test_scores_follow_the_losses_that_were_seen():
     loss = np.linspace(0.01, 1.0, 400)
     ledger = ledger_of(400)
-    board = ScoreBoard(ledger, RobotTrainingSignificance(), GateConfig(guard_visits=10**6))
-    visit(board, ledger, loss, 200)
-    assert np.corrcoef(board.scores, loss)[0, 1] > 0.9
+    visit(ledger, loss, 20)
+    assert np.corrcoef(board_of(ledger, attention=np.inf).scores(), loss)[0, 1] > 0.9
 
 
-def test_a_wrong_label_does_not_draw_the_gate_to_itself():
+def test_attention_is_finite_so_a_wrong_label_does_not_keep_the_gate_to_itself():
     loss = np.random.default_rng(1).uniform(0.05, 0.1, 400)
     loss[:8] = 5.0
     ledger = ledger_of(400)
-    board = ScoreBoard(ledger, RobotTrainingSignificance(), GateConfig())
-    visit(board, ledger, loss, 20)
-    assert board.scores[:8].min() > board.scores[8:].mean()  # hardly visited: it may well be hard and right
-    visit(board, ledger, loss, 300)
-    assert board.scores[:8].max() < board.scores[8:].mean()
+    board = board_of(ledger)
+
+    def preference() -> float:
+        scores = board.scores()
+        return scores[:8].mean() / scores[8:].mean()
+
+    visit(ledger, loss, 5)
+    early = preference()
+    assert early > 1.1  # hardly visited: it may well be hard and right
+    visit(ledger, loss, 15)
+    assert 1.0 < preference() < early
+    visit(ledger, loss, 80)
+    assert preference() == pytest.approx(1.0, abs=0.02)
+
+
+def half_seen() -> tuple[np.ndarray, np.ndarray, SampleLedger]:
+    """Inputs and loss of a pool whose second half was never visited."""
+    inputs = np.random.default_rng(2).standard_normal((2000, 5)).astype(np.float32)
+    loss = np.exp(inputs[:, 0] - 3.0)
+    ledger = ledger_of(2000)
+    for _ in range(2):
+        ledger.record(np.arange(1000), loss[:1000])
+    return inputs, loss, ledger
 
 
 def test_the_proxy_scores_what_was_never_visited():
-    generator = np.random.default_rng(2)
-    inputs = generator.standard_normal((2000, 5)).astype(np.float32)
-    loss = np.exp(inputs[:, 0] - 3.0)
-    ledger = ledger_of(2000)
+    inputs, loss, ledger = half_seen()
     board = ScoreBoard(ledger, RobotTrainingSignificance(), GateConfig(), lambda rows: inputs[rows])
-    for _ in range(400):  # the second half of the pool is never visited
-        rows = generator.integers(1000, size=64)
-        ledger.record(rows, loss[rows])
-        board.visited(rows)
     unseen = slice(1000, None)
-    assert np.corrcoef(board.scores[unseen], np.minimum(loss[unseen], 0.2))[0, 1] > 0.8
+    assert np.corrcoef(board.scores()[unseen], np.minimum(loss[unseen], 0.2))[0, 1] > 0.8
 
 
 def test_a_restored_board_goes_on_alike():
-    inputs = np.random.default_rng(3).standard_normal((300, 4)).astype(np.float32)
-    loss = np.exp(inputs[:, 0])
-
-    def board_of(ledger: SampleLedger) -> ScoreBoard:
-        return ScoreBoard(ledger, RobotTrainingSignificance(), GateConfig(), lambda rows: inputs[rows])
-
-    ledger = ledger_of(300)
-    board = board_of(ledger)
-    visit(board, ledger, loss, 43)
-    copied = SampleLedger()
-    copied.restore(ledger.state())
-    copy = board_of(copied)
+    inputs, loss, ledger = half_seen()
+    board = ScoreBoard(ledger, RobotTrainingSignificance(), GateConfig(), lambda rows: inputs[rows])
+    board.scores()
+    copy = ScoreBoard(ledger, RobotTrainingSignificance(), GateConfig(), lambda rows: inputs[rows])
     copy.restore(board.state())
-    visit(board, ledger, loss, 61, seed=1)
-    visit(copy, copied, loss, 61, seed=1)
-    assert np.array_equal(board.scores, copy.scores)
+    ledger.record(np.arange(500), 2.0 * loss[:500])
+    assert np.array_equal(board.scores(), copy.scores())
 
 
 def test_the_proxy_learns_and_forgets():
