@@ -10,6 +10,7 @@ import typer
 
 from physai_ros.cli.bench_alarm import alarm
 from physai_ros.cli.bench_replay import replay
+from physai_ros.cli.bench_safety import safety
 from physai_ros.cli.bench_training import training
 from physai_ros.cli.failure_study import failures
 from physai_ros.cli.scenario_study import scenarios
@@ -25,6 +26,7 @@ def benches() -> None:
 bench.command()(training)
 bench.command()(scenarios)
 bench.command()(replay)
+bench.command()(safety)
 bench.command()(alarm)
 bench.command()(failures)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from physai_ros.evaluation.driving import DemonstrationNoise, ScriptedDriver
 from physai_ros.evaluation.episode_log import EpisodeLog
+from physai_ros.evaluation.unfiltered import Unfiltered
 from physai_ros.experience.episode import Episode, EpisodeContext, EpisodeOutcome, Phase, Purpose
 from physai_ros.fusion.state_fuser import StateFuser
 from physai_ros.policy.runtime import ActingPolicy, PolicyRuntime
@@ -32,6 +33,8 @@ class Rollout:
     An episode is a function of scenario, seed, purpose, physics and policy alone: nothing is carried over from the
     episode before, so that results do not depend on which process ran what. Simulated time and sequence start at zero.
 
+    With `filtered` false everything passes unchecked, which shows what the safety monitor costs and saves.
+
     Raises:
         SafetyConfigurationError: `limits` do not fit the arm.
     """
@@ -44,6 +47,7 @@ class Rollout:
         physics: PhysicsParameters | None = None,
         policy: ActingPolicy | None = None,
         limits: SafetyLimits | None = None,
+        filtered: bool = True,
     ) -> None:
         self.spec = spec
         self.task = task
@@ -52,7 +56,9 @@ class Rollout:
         kinematics = self.arm.kinematics
         self._fuser = StateFuser(spec, kinematics, [item.name for item in task.objects])
         self.runtime = PolicyRuntime(spec, kinematics, task.features, task.action_axes, task.action_scale, policy)
-        self._supervisor = SafetySupervisor(spec, limits or SafetyLimits.from_spec(spec), kinematics)
+        self._supervisor = (
+            SafetySupervisor(spec, limits or SafetyLimits.from_spec(spec), kinematics) if filtered else Unfiltered(spec)
+        )
         self._person = ScriptedDriver(kinematics, task)
         self._token = self._driver.guard.claim("rollout")
 

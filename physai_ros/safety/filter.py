@@ -146,7 +146,9 @@ class SafetyFilter:
                 bent = tuple(dict.fromkeys([*bent, *(self._distances.names[i] for i in over)]))
             elif length > top * (1 + 2e-3) + _TOLERANCE:
                 face = before.placement.slopes(_TOOL, (moved / length)[np.newaxis])
-                faces, face_bounds = np.concatenate([faces, face]), np.append(face_bounds, top * (1 - 1e-3))
+                bend_of_way = max(length - float(face[0] @ (target - set_point.positions)), 0.0)
+                faces = np.concatenate([faces, face])
+                face_bounds = np.append(face_bounds, top * (1 - 1e-3) - bend_of_way)
                 bent = (*bent, "tool_speed") if "tool_speed" not in bent else bent
             else:
                 return target, bent

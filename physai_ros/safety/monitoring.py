@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -119,7 +120,7 @@ class StateMonitor:
             self.force = 0.0
             return
         force = np.asarray(state.wrench, dtype=float)[:3]
-        self.force = float(np.sqrt(force @ force))
+        self.force = math.hypot(*force)
         if not np.isfinite(self.force):
             self.force = 0.0
             conditions |= {"state_invalid", "state_invalid_sustained"}

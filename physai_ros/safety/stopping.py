@@ -83,14 +83,13 @@ class StopVerifier:
         stood = self._surroundings.look(stands)  # where the filter has just looked
         floor = np.minimum(stood.distances, 0.0) - _ROUNDING if stood.least < 0.0 else 0.0
         sight = self._surroundings.look(start.positions)
-        steps = np.abs(np.diff(path, axis=0, prepend=start.positions[np.newaxis]))
-        ways = np.cumsum(steps, axis=0)
-        way = ways[-1]
+        steps = np.abs(np.concatenate([path[:1] - start.positions, path[1:] - path[:-1]]))
+        way = steps.sum(axis=0)
         if sight.least - float(self._distances.longest @ way) >= 0.0:
             return ""
         if (sight.distances - self._distances.reach @ way >= floor).all():
             return ""
-        return self._along(path, ways, sight, floor)
+        return self._along(path, np.cumsum(steps, axis=0), sight, floor)
 
     def clearance(self, positions: np.ndarray) -> tuple[float, float]:
         """Least distance [m] to what is around, and of links to each other less the margin."""

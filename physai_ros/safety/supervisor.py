@@ -240,20 +240,24 @@ class SafetySupervisor:
         self._measured = observed.positions
         conditions |= observed.conditions
         if observed.positions is None:
+            self._go_along(state.sequence)
             return
         if "driver_restarted" in conditions or "driver_not_active" in conditions:
             self._stand(SetPoint.at_rest(observed.commanded))
             if "driver_restarted" in conditions:
                 self._arbiter.bar(state.sequence)
             return
-        missed = state.sequence - self._last_sequence - 1 if self._last is not None else 0
-        # While we were silent the driver went along the stop that it has.
-        for _ in range(min(missed, len(self._stop.positions))):
-            self._play_stop()
+        self._go_along(state.sequence)
         if not self._known(observed.commanded):
             self._stand(SetPoint.at_rest(observed.commanded))
             self._arbiter.bar(state.sequence - 1)
             conditions.add("set_point_moved")
+
+    def _go_along(self, sequence: int) -> None:
+        """While we were silent the driver went along the stop that it has."""
+        missed = sequence - self._last_sequence - 1 if self._last is not None else 0
+        for _ in range(min(missed, len(self._stop.positions) + 1)):  # one more, and it rests
+            self._play_stop()
 
     def _known(self, commanded: np.ndarray) -> bool:
         """Whether the driver's set-point is one that we sent, stops included; a reset of the world makes it another."""
@@ -271,7 +275,8 @@ class SafetySupervisor:
         names = self._limits.joint_names
         problem, reference = "", None
         try:
-            reference = np.asarray(action.reference_positions, dtype=float)
+            given = np.asarray(action.reference_positions)
+            reference = given.astype(float) if given.dtype.kind in "fiu" else None
             gripper = float(action.gripper_command)
         except (TypeError, ValueError):
             gripper = 0.0

@@ -16,13 +16,15 @@ class Surroundings:
 
     def __init__(self, limits: SafetyLimits, kinematics: Kinematics) -> None:
         self.distances = Distances(limits, kinematics)
-        self._seen: deque[Sight] = deque(maxlen=3)  # where the step starts, where it was to end, where it ends
+        # Where the step starts, where it was to end, where it ends; by their bytes, which are compared at once.
+        self._seen: deque[tuple[bytes, Sight]] = deque(maxlen=3)
 
     def look(self, joint_positions: np.ndarray) -> Sight:
         """What is seen at `joint_positions` (n_joints,) [rad]."""
-        for sight in self._seen:
-            if (sight.posture == joint_positions).all():
+        key = joint_positions.tobytes()
+        for seen, sight in self._seen:
+            if seen == key:
                 return sight
         sight = self.distances.look(joint_positions.copy())
-        self._seen.append(sight)
+        self._seen.append((key, sight))
         return sight

@@ -114,3 +114,41 @@ def test_limits_are_inside_what_the_urdf_says():
     text = spec.urdf_path.read_text()
     uppers = [float(value) for value in re.findall(r'upper="([^"]*)"', text)]
     np.testing.assert_array_equal(spec.position_upper, uppers[:7])
+
+
+def test_reads_volumes_and_force_budgets(robot):
+    robot.values["workspace"]["keep_out"] = [{"name": "shelf", "lower": [0.2, 0.2, 0.2], "upper": [0.4, 0.4, 0.4]}]
+    robot.values["workspace"]["half_spaces"] = [{"name": "wall", "normal": [0.0, -2.0, 0.0], "offset": -0.5}]
+    robot.values["self_distance"] = {"margin": 0.02, "unwatched": [["fr3_link5", "fr3_link7"]]}
+    spec = robot.load()
+    assert spec.keep_out[0].name == "shelf" and spec.keep_out[0].upper.tolist() == [0.4, 0.4, 0.4]
+    assert spec.half_spaces[0].normal.tolist() == [0.0, -1.0, 0.0]
+    assert spec.self_distance.unwatched == (frozenset(("fr3_link5", "fr3_link7")),)
+    assert spec.force_budgets["reach"] == 50.0
+
+
+def test_volumes_and_budgets_are_optional(robot):
+    for key in ("half_spaces", "keep_out"):
+        del robot.values["workspace"][key]
+    del robot.values["self_distance"], robot.values["force_budgets"]
+    spec = robot.load()
+    assert spec.half_spaces == () and spec.keep_out == () and spec.self_distance.margin == 0.01
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"workspace": {"half_spaces": [{"name": "a", "normal": [0, 0, 0], "offset": 0}]}}, "'a'.*not all zero"),
+        ({"workspace": {"half_spaces": {"name": "a"}}}, "half_spaces is .*expected a list of name, normal, offset"),
+        ({"workspace": {"keep_out": [{"name": "a", "lower": [0, 0, 0]}]}}, "key 'upper' is missing"),
+        ({"workspace": {"keep_out": [{"name": "a", "lower": [0, 0, 0], "upper": [0, 0, 0]}]}}, "lower below upper"),
+        ({"self_distance": {"unwatched": [["fr3_link1"]]}}, "expected a list of pairs"),
+        ({"self_distance": {"margin": -1.0}}, "margin is -1.0"),
+        ({"force_budgets": {"fly": 3.0}}, "unknown key 'fly'; known are: carry, grasp, reach"),
+        ({"force_budgets": {"reach": 0}}, "reach is 0; expected a finite number above zero"),
+    ],
+)
+def test_what_is_no_volume_is_refused_in_one_line(robot, change, said):
+    for key, value in change.items():
+        robot.values[key] = {**robot.values[key], **value} if key == "workspace" else value
+    assert re.search(said, error_line(robot))

@@ -38,7 +38,7 @@ def reachable(seed: int) -> SetPoint:
     return set_point
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(SEEDS, st.sampled_from([1e-3, 1e-2, 1.0, 1e3]), st.floats(0.1, 1.0))
 def test_what_comes_out_is_inside_every_joint_limit(seed, size, scale):
     set_point = reachable(seed)
@@ -54,7 +54,7 @@ def test_what_comes_out_is_inside_every_joint_limit(seed, size, scale):
     assert (positions <= np.maximum(LIMITS.position_upper, set_point.positions) + 1e-9).all()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(SEEDS, st.sampled_from([1e-3, 1e-2, 1.0]))
 def test_a_permitted_target_is_its_own_projection(seed, size):
     set_point = reachable(seed)
@@ -67,7 +67,7 @@ def test_a_permitted_target_is_its_own_projection(seed, size):
     assert np.allclose(second.positions, first, atol=2e-6)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(SEEDS)
 def test_nothing_inside_the_limits_is_altered(seed):
     generator = np.random.default_rng(seed)
@@ -78,7 +78,7 @@ def test_nothing_inside_the_limits_is_altered(seed):
     assert (projection.positions == target).all()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(SEEDS)
 def test_every_reachable_set_point_has_a_stop_inside_the_limits(seed):
     set_point = reachable(seed)
@@ -91,7 +91,7 @@ def test_every_reachable_set_point_has_a_stop_inside_the_limits(seed):
     assert (np.abs(velocities[-1]) <= LIMITS.acceleration * PERIOD + 1e-6).all()  # the next cycle is at rest
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(SEEDS)
 def test_narrower_limits_never_permit_more(seed):
     narrow = SafetyFilter(
