@@ -42,7 +42,7 @@ def alarm(
 
     from physai_ros.cli.results import write_json
     from physai_ros.evaluation.alarm_calibration import calibrate, rate_interval
-    from physai_ros.evaluation.alarm_study import CASES, NOMINAL, judge_case, policy_step, run_case
+    from physai_ros.evaluation.alarm_study import CASES, NOMINAL, Share, judge_case, policy_step, run_case
     from physai_ros.evaluation.protocol import resolve_version
     from physai_ros.evaluation.rollout import Rollout
     from physai_ros.evaluation.scenario_sets import scenario_seeds
@@ -62,7 +62,6 @@ def alarm(
     deaf = Policy(loaded.manifest, loaded.network)
     seeds = scenario_seeds("held_out", seed, calibration + fresh + shifted)
     tested, foreign = seeds[calibration : calibration + fresh], seeds[calibration + fresh :]
-    episodes = {}
     with Progress(console=Console(stderr=True), transient=True) as progress:
         total = calibration + 2 * fresh + (len(CASES) - 1) * shifted
         bar = progress.add_task("episodes", total=total)
@@ -79,6 +78,7 @@ def alarm(
     own, foreign_results = results[0], results[1:]
     lower, upper = rate_interval(made.calibration_episodes, rate)
     failed = [result.alarms_on_failure for result in foreign_results]
+    noticed = Share(sum(share.count for share in failed), sum(share.total for share in failed))
     false_lower, false_upper = own.alarms_on_success.interval
     figures = {
         "false_alarm_rate_set": rate,
@@ -88,10 +88,10 @@ def alarm(
         "fresh_successes": own.alarms_on_success.total,
         "expected_rate_lower": lower,
         "expected_rate_upper": upper,
-        "failures_noticed": sum(s.count for s in failed) / total_failed
-        if (total_failed := sum(s.total for s in failed))
-        else float("nan"),
-        "failures": total_failed,
+        "failures_noticed": noticed.rate,
+        "failures_noticed_lower": noticed.interval.lower,
+        "failures_noticed_upper": noticed.interval.upper,
+        "failures": noticed.total,
         "success": own.success.rate,
         "success_with_response": sum(one.success for one in heeding) / len(heeding),
         "calibration_episodes": made.calibration_episodes,
