@@ -1,5 +1,6 @@
 """A running graph under supervisord: start, look, stop, with nothing left behind."""
 
+import math
 import os
 import signal
 import subprocess
@@ -25,6 +26,8 @@ from physai_ros.robot.share import share_path
 
 STOP_SECONDS = 4.0
 """After this long an ordered stop becomes a kill, so that all is over within 5 s."""
+_OBSERVE_SECONDS = 0.5
+"""Time between two looks at what processes have mapped: long lists, and statuses are asked for many times a second."""
 SUPERVISORD = "import sys; from supervisor.supervisord import main; main(sys.argv[1:])"
 
 
@@ -87,6 +90,7 @@ class SupervisedGraph:
         self._supervisord: subprocess.Popen[bytes] | None = None
         self._segments: SegmentRecord | None = None
         self._socket = Path()
+        self._observed = -math.inf
 
     def start(self) -> None:
         """Claim the namespace and start all processes in order.
@@ -151,7 +155,9 @@ class SupervisedGraph:
         result = [
             ProcessStatus(name, said[name]["statename"], said[name]["pid"], said[name]["exitstatus"]) for name in names
         ]
-        if self._segments is not None:
+        now = time.monotonic()
+        if self._segments is not None and now - self._observed >= _OBSERVE_SECONDS:
+            self._observed = now
             self._segments.observe(status.pid for status in result if status.pid)
         return result
 
@@ -185,6 +191,7 @@ class SupervisedGraph:
         began = time.monotonic()
         supervisord = self._supervisord
         if supervisord is not None:
+            self._observed = -math.inf  # one last look
             pids = [status.pid for status in self.statuses() if status.pid]
             with suppress(OSError, Fault):
                 self._call("shutdown")
