@@ -9,9 +9,9 @@ import daqp
 import numpy as np
 
 from physai_ros.robot.kinematics import Kinematics
+from physai_ros.robot.set_point import SetPoint
 from physai_ros.safety.distances import Sight
 from physai_ros.safety.limits import SafetyLimits
-from physai_ros.safety.set_point import SetPoint
 from physai_ros.safety.surroundings import Surroundings
 
 _ROUNDS = 8  # of linearising the tool's speed, which converges from above in two or three

@@ -9,9 +9,9 @@ from ruckig import ControlInterface, InputParameter, Result, Ruckig, Synchroniza
 
 from physai_ros.robot.command import StopTrajectory
 from physai_ros.robot.kinematics import Kinematics
+from physai_ros.robot.set_point import SetPoint
 from physai_ros.safety.distances import Sight
 from physai_ros.safety.limits import SafetyLimits
-from physai_ros.safety.set_point import SetPoint
 from physai_ros.safety.surroundings import Surroundings
 
 _ROUNDING = 1e-9  # [m]

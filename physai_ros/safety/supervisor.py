@@ -9,6 +9,7 @@ import numpy as np
 from physai_ros.robot.action import Intervention, RobotAction
 from physai_ros.robot.command import CommandSource, SafeCommand, StopTrajectory
 from physai_ros.robot.kinematics import Kinematics
+from physai_ros.robot.set_point import SetPoint
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverState
 from physai_ros.safety.arbitration import Arbiter, Choice
@@ -19,7 +20,6 @@ from physai_ros.safety.monitoring import StateMonitor
 from physai_ros.safety.report import SafetyReport
 from physai_ros.safety.rules import RELIEVED_FORCE, rules_of
 from physai_ros.safety.separation import UNWATCHED, Separation
-from physai_ros.safety.set_point import SetPoint
 from physai_ros.safety.state_machine import SafetyState, SafetyStateMachine
 from physai_ros.safety.stopping import StopPlanner, StopVerifier, hold_trajectory
 from physai_ros.safety.surroundings import Surroundings

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from physai_ros.robot.following import ReferenceFollower
+from physai_ros.robot.set_point import SetPoint
 from physai_ros.safety.limits import SafetyLimits
-from physai_ros.safety.set_point import SetPoint
 
 _COASTING = 2  # cycles that a late reference is carried on
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physai_ros.cli.fault_record import DRIVER_STOPS, Command, Record, State, Status
+from physai_ros.robot.set_point import SetPoint
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.safety.limits import SafetyLimits
-from physai_ros.safety.set_point import SetPoint
 from physai_ros.safety.stopping import StopPlanner
 
 SPEC = RobotSpec.load("fr3_sim")

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physai_ros.robot.kinematics import Kinematics
+from physai_ros.robot.set_point import SetPoint
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.safety.filter import SafetyFilter
 from physai_ros.safety.limits import SafetyLimits
-from physai_ros.safety.set_point import SetPoint
 from physai_ros.safety.stopping import StopPlanner, StopVerifier
 
 SPEC = RobotSpec.load("fr3_sim")

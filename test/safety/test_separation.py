@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physai_ros.robot.command import CommandSource
+from physai_ros.robot.set_point import SetPoint
 from physai_ros.safety.limits import SafetyConfigurationError
 from physai_ros.safety.separation import UNWATCHED, PersonWatch, ProtectiveSeparation
-from physai_ros.safety.set_point import SetPoint
 from physai_ros.safety.state_machine import SafetyState
 from physai_ros.safety.stopping import StopPlanner
 

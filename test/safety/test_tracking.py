@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from physai_ros.robot.cartesian_reference import CYCLES_PER_STEP, CartesianReference
+from physai_ros.robot.set_point import SetPoint
 from physai_ros.safety.filter import SafetyFilter
-from physai_ros.safety.set_point import SetPoint
 from physai_ros.safety.state_machine import SafetyState
 from physai_ros.safety.tracking import ReferenceTracker
 
