@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
 
 from physai_ros.robot.action import Intervention, RobotAction
-from physai_ros.robot.command import CommandSource, SafeCommand, StopTrajectory
+from physai_ros.robot.command import CommandSource, SafeCommand
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.set_point import SetPoint
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverState
 from physai_ros.safety.arbitration import Arbiter, Choice
+from physai_ros.safety.commanded import CommandedMotion
 from physai_ros.safety.familiarity import FamiliarityWatch
 from physai_ros.safety.filter import SafetyFilter
 from physai_ros.safety.limits import SafetyConfigurationError, SafetyLimits
 from physai_ros.safety.monitoring import StateMonitor
+from physai_ros.safety.proposal import joint_reference
 from physai_ros.safety.report import SafetyReport
 from physai_ros.safety.rules import RELIEVED_FORCE, rules_of
 from physai_ros.safety.separation import UNWATCHED, Separation
 from physai_ros.safety.state_machine import SafetyState, SafetyStateMachine
-from physai_ros.safety.stopping import StopPlanner, StopVerifier, hold_trajectory
+from physai_ros.safety.stopping import StopPlanner, StopVerifier
 from physai_ros.safety.surroundings import Surroundings
 from physai_ros.safety.tracking import ReferenceTracker
 
@@ -69,9 +69,8 @@ class SafetySupervisor:
         self._carried: set[str] = set()
         self._gripper = 1.0
         self._source = CommandSource.HOLD
-        self._recent: deque[np.ndarray] = deque(maxlen=8)
-        self._stops: deque[StopTrajectory] = deque(maxlen=8)
-        self._stand(set_point)
+        self._motion = CommandedMotion(set_point, self._period)
+        self._tracker.reset()
 
     def activate(self, driver_state: DriverState) -> None:
         """Start from what the driver tracks, latched in STOPPED with reason `not_resumed`.
@@ -199,7 +198,7 @@ class SafetySupervisor:
         if not permitted:
             self._tracker.reset()
             if not self._relieve():
-                self._play_stop()
+                self._motion.play_stop()
             reasons = (*self._machine.reasons, *(name for name in reasons if name not in self._machine.reasons))
         self._last_sequence = sequence
         self._last = self._command(driver_state, choice, reference, permitted, reasons)
@@ -232,62 +231,32 @@ class SafetySupervisor:
     @property
     def set_point(self) -> SetPoint:
         """Where the command stands."""
-        return self._set
+        return self._motion.set_point
 
     def _follow_driver(self, state: DriverState, conditions: set[str]) -> None:
         """Collect what is observed of the driver, and bring our set-point to where the driver's is."""
         observed = self._monitor.observe(state)
         self._measured = observed.positions
         conditions |= observed.conditions
-        if observed.positions is None:
-            self._go_along(state.sequence)
-            return
-        if "driver_restarted" in conditions or "driver_not_active" in conditions:
+        usable = observed.commanded is not None
+        if usable and not conditions.isdisjoint({"driver_restarted", "driver_not_active"}):
             self._stand(SetPoint.at_rest(observed.commanded))
             if "driver_restarted" in conditions:
                 self._arbiter.bar(state.sequence)
             return
-        self._go_along(state.sequence)
-        if not self._known(observed.commanded):
+        if self._last is not None:
+            self._motion.play_missed(state.sequence - self._last_sequence - 1)
+        if usable and not self._motion.knows(observed.commanded):
             self._stand(SetPoint.at_rest(observed.commanded))
             self._arbiter.bar(state.sequence - 1)
             conditions.add("set_point_moved")
 
-    def _go_along(self, sequence: int) -> None:
-        """While we were silent the driver went along the stop that it has."""
-        missed = sequence - self._last_sequence - 1 if self._last is not None else 0
-        for _ in range(min(missed, len(self._stop.positions) + 1)):  # one more, and it rests
-            self._play_stop()
-
-    def _known(self, commanded: np.ndarray) -> bool:
-        """Whether the driver's set-point is one that we sent, stops included; a reset of the world makes it another."""
-        if (np.abs(commanded - self._set.positions) < 1e-3).all():
-            return True
-        if any((np.abs(commanded - sent) < 1e-3).all() for sent in reversed(self._recent)):
-            return True
-        return any((np.abs(stop.positions - commanded) < 1e-3).all(axis=1).any() for stop in self._stops)
-
     def _reference(self, choice: Choice) -> tuple[np.ndarray | None, str]:
         """Joint reference of the chosen action in our order of joints, or why there is none."""
-        action = choice.action
-        if action is None:
+        if choice.action is None:
             return None, choice.reason
-        names = self._limits.joint_names
-        problem, reference = "", None
-        try:
-            given = np.asarray(action.reference_positions)
-            reference = given.astype(float) if given.dtype.kind in "fiu" else None
-            gripper = float(action.gripper_command)
-        except (TypeError, ValueError):
-            gripper = 0.0
-        if reference is None or reference.shape != (len(action.joint_names),):
-            problem = "proposal_malformed"
-        elif action.joint_names != names:
-            if len(action.joint_names) != len(names) or set(action.joint_names) != set(names):
-                problem = "proposal_joints"
-            else:
-                reference = reference[[action.joint_names.index(name) for name in names]]
-        if not problem and (self._filter.refusal(reference) or not np.isfinite(gripper)):
+        reference, problem = joint_reference(choice.action, self._limits.joint_names)
+        if reference is not None and self._filter.refusal(reference):
             problem = "proposal_not_finite"
         if problem:
             self._refused += 1
@@ -296,7 +265,7 @@ class SafetySupervisor:
 
     def _permit(self, reference: np.ndarray, choice: Choice) -> tuple[bool, tuple[str, ...]]:
         """Move the set-point towards the reference if a verified stop can follow; says what limited it."""
-        target = self._tracker.target(reference, choice.action.state_sequence, self._set)
+        target = self._tracker.target(reference, choice.action.state_sequence, self._motion.set_point)
         scale = min(self._separation.scale, self._limits.reduced_scale if self._machine.slowed else 1.0)
         tool_speed = self._limits.reduced_tool_speed if self._machine.slowed else np.inf
         reasons, refusal = self._move(target, scale, tool_speed)
@@ -304,7 +273,7 @@ class SafetySupervisor:
             self._carried.add(refusal)
             return False, (refusal, *reasons)
         self._gripper = float(np.clip(choice.action.gripper_command, -1.0, 1.0))
-        if target is not reference and not reasons and (np.abs(self._set.positions - reference) > 1e-9).any():
+        if target is not reference and not reasons and not self._met(reference):
             reasons = ("acceleration",)
         if set(reasons) - {"acceleration", "jerk"}:
             # Following a step a little later is no restriction of where the arm may go or how fast.
@@ -313,16 +282,16 @@ class SafetySupervisor:
 
     def _move(self, target: np.ndarray, scale: float, tool_speed: float) -> tuple[tuple[str, ...], str]:
         """Move the set-point towards `target`; says what limited it, and why it did not move, empty if it did."""
-        projection = self._filter.project(target, self._set, scale, tool_speed)
+        now = self._motion.set_point
+        projection = self._filter.project(target, now, scale, tool_speed)
         if projection.positions is None:
             return projection.reasons, "filter_infeasible"
-        after = self._set.followed_by(projection.positions, self._period)
+        after = now.followed_by(projection.positions, self._period)
         stop = self._planner.plan(after)
-        problem = "no_stop" if stop is None else self._verifier.problem(stop, after, self._set.positions)
+        problem = "no_stop" if stop is None else self._verifier.problem(stop, after, now.positions)
         if problem:
             return (problem,), "stop_not_verified"
-        self._set, self._stop, self._played = after, stop, 0
-        self._stops.append(stop)
+        self._motion.advance(after, stop)
         return projection.reasons, ""
 
     def _relieve(self) -> bool:
@@ -332,26 +301,20 @@ class SafetySupervisor:
         """
         stopped_by_contact = "contact_force" in self._machine.reasons and self._machine.state == SafetyState.STOPPED
         pressing = self._monitor.force > RELIEVED_FORCE * self._monitor.force_budget
-        may_begin = self._relieving or not self._set.velocities.any()
+        may_begin = self._relieving or self._motion.at_rest
         self._relieving = stopped_by_contact and pressing and may_begin and self._measured is not None
         if self._relieving:
-            target = self._tracker.target(self._measured, self._last_sequence + 1, self._set)
+            target = self._tracker.target(self._measured, self._last_sequence + 1, self._motion.set_point)
             refusal = self._move(target, self._limits.reduced_scale, self._limits.reduced_tool_speed)[1]
             self._relieving = not refusal
         return self._relieving
 
-    def _play_stop(self) -> None:
-        path = self._stop.positions
-        self._set = self._set.followed_by(path[min(self._played, len(path) - 1)], self._period)
-        self._played += 1
-
     def _stand(self, set_point: SetPoint) -> None:
-        """Take `set_point`, which is at rest, as where the command stands."""
-        self._set, self._played = set_point, 0
-        self._stop = hold_trajectory(set_point.positions, self._period)
-        self._stops.clear()
-        self._recent.clear()
+        self._motion.stand(set_point)
         self._tracker.reset()
+
+    def _met(self, reference: np.ndarray) -> bool:
+        return bool((np.abs(self._motion.set_point.positions - reference) <= 1e-9).all())
 
     def _command(
         self,
@@ -361,37 +324,36 @@ class SafetySupervisor:
         permitted: bool,
         reasons: tuple[str, ...],
     ) -> SafeCommand:
-        at_rest = not self._set.velocities.any()
+        motion = self._motion
         if permitted:
             self._source = choice.source
-        elif at_rest and self._machine.state != SafetyState.STOPPED:
+        elif motion.at_rest and self._machine.state != SafetyState.STOPPED:
             self._source = CommandSource.HOLD
         else:
             self._source = CommandSource.STOP
-        altered = reference is not None and not (permitted and (np.abs(self._set.positions - reference) <= 1e-9).all())
+        altered = reference is not None and not (permitted and self._met(reference))
         self._decisions += 1
         self._altered += altered
-        self._recent.append(self._set.positions)
-        left = self._stop.positions[min(self._played, len(self._stop.positions) - 1) :]
+        motion.note_sent()
         return SafeCommand(
             stamp=state.stamp,
             sequence=self._decisions,
             state_sequence=state.sequence,
             proposed_sequence=choice.action.sequence if reference is not None else 0,
             joint_names=self._limits.joint_names,
-            positions=self._set.positions.copy(),
-            velocities=self._set.velocities.copy(),
+            positions=motion.set_point.positions.copy(),
+            velocities=motion.set_point.velocities.copy(),
             gripper_command=self._gripper,
             valid_for=self._limits.command_timeout,
             source=self._source,
-            stop=StopTrajectory(self._period, left),
+            stop=motion.stop,
             episode_id=choice.action.episode_id if reference is not None else "",
             altered=altered,
             reasons=reasons,
         )
 
     def _margins(self) -> dict[str, float]:
-        limits, now = self._limits, self._set
+        limits, now = self._limits, self._motion.set_point
         half = (limits.position_upper - limits.position_lower) / 2.0
         room = np.minimum(limits.position_upper - now.positions, now.positions - limits.position_lower)
         around, between = self._verifier.clearance(now.positions)
