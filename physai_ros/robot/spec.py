@@ -38,7 +38,8 @@ class RobotSpec:
     Arrays are (n_joints,) in the order of `joint_names`: position [rad], velocity [rad/s], acceleration [rad/s^2],
     jerk [rad/s^3], effort [N m]. `workspace_lower` and `workspace_upper` (3,) are the box that the tool must stay
     in, in the base frame [m]; `half_spaces`, `keep_out` and `self_distance` bind all links. `force_budgets` [N] are by
-    phase of the task.
+    phase of the task. `connection` is what the kind of `driver` wants to know of this arm, addresses and names; the
+    driver checks it.
     """
 
     name: str
@@ -63,6 +64,7 @@ class RobotSpec:
     keep_out: tuple[KeepOut, ...] = ()
     self_distance: SelfDistance = SelfDistance()
     force_budgets: Mapping[str, float] = field(default_factory=dict)
+    connection: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def control_period(self) -> float:
@@ -116,6 +118,7 @@ class RobotSpec:
             gripper=gripper,
             self_distance=_read_self_distance(config.get("self_distance", {}), path),
             force_budgets=_read_force_budgets(config.get("force_budgets", {}), path),
+            connection=_read_connection(config.get("connection", {}), path),
         )
 
 
@@ -133,7 +136,7 @@ _KEYS = {
     "workspace",
     "gripper",
 }
-_OPTIONAL_KEYS = {"self_distance", "force_budgets"}
+_OPTIONAL_KEYS = {"self_distance", "force_budgets", "connection"}
 _GRIPPER_KEYS = {"joints", "max_width", "max_force"}
 
 
@@ -242,6 +245,12 @@ def _read_force_budgets(config: dict, path: Path) -> dict[str, float]:
         raise RobotSpecError(f"{path}: force_budgets is {config!r}; expected a mapping of {', '.join(FORCE_PHASES)}")
     _check_keys(config, set(), path, set(FORCE_PHASES))
     return {phase: _positive(config, phase, path) for phase in config}
+
+
+def _read_connection(config: dict, path: Path) -> dict[str, Any]:
+    if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
+        raise RobotSpecError(f"{path}: connection is {config!r}; expected a mapping of what its driver wants to know")
+    return dict(config)
 
 
 def _read_gripper(config: dict, path: Path) -> GripperSpec:

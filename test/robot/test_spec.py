@@ -146,6 +146,7 @@ def test_volumes_and_budgets_are_optional(robot):
         ({"self_distance": {"margin": -1.0}}, "margin is -1.0"),
         ({"force_budgets": {"fly": 3.0}}, "unknown key 'fly'; known are: carry, grasp, reach"),
         ({"force_budgets": {"reach": 0}}, "reach is 0; expected a finite number above zero"),
+        ({"connection": "tcp"}, "connection is 'tcp'; expected a mapping of what its driver wants to know"),
     ],
 )
 def test_what_is_no_volume_is_refused_in_one_line(robot, change, said):
