@@ -4,13 +4,13 @@ import json
 import math
 import os
 import platform
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from physai_ros import __version__
+from physai_ros.durable import replace_file
 
 LIBRARIES = ("numpy", "torch", "mujoco", "ros-rclpy", "pin", "scipy")
 
@@ -63,12 +63,7 @@ def write_json(
         "rows": [_plain(dict(row)) for row in rows],
     }
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, suffix=".tmp", delete=False) as file:
-        json.dump(content, file, indent=1, allow_nan=False)
-        file.write("\n")
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    replace_file(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return content
 
 

@@ -33,6 +33,8 @@ class Process:
     """Share of one core that the process is expected to use, 0 to 1; what exceeds it is reported, not cut."""
     nice: int = 0
     """Added to the scheduling priority's niceness, 0 (none) to 19 (yields to everything)."""
+    realtime_priority: int = 0
+    """Priority under SCHED_FIFO, 1 to 99, where the system permits it and the clock drives time; 0: none."""
     restart: Restart = "on_crash"
     """Whether a process that ended by itself is started again."""
     essential: bool = True
@@ -48,6 +50,8 @@ class Process:
             raise ValueError(f"Process {self.name!r}: restart is {self.restart!r}; expected one of {RESTARTS}.")
         if not 0 <= self.nice <= 19:
             raise ValueError(f"Process {self.name!r}: nice is {self.nice}; expected 0 to 19.")
+        if not 0 <= self.realtime_priority <= 99:
+            raise ValueError(f"Process {self.name!r}: realtime_priority is {self.realtime_priority}; expected 0 to 99.")
         if not self.cpu_budget > 0:
             raise ValueError(f"Process {self.name!r}: cpu_budget is {self.cpu_budget}; expected above 0 [cores].")
 

@@ -107,14 +107,15 @@ class SupervisedGraph:
                 device = str(chosen.get(process.name, {}).get(process.device) or "") if process.device else ""
                 if device:
                     self._claims.append(claim_device(device, holder))
-            self._spawn()
+            # In lock-step the processes wait for each other alone, and would leave no time to any other.
+            self._spawn(realtime=all(each.get("mode") != "lock_step" for each in chosen.values()))
         except BaseException:
             self.stop()
             with suppress(OSError):
                 self.run.rmdir()  # a folder that was made for a run that never began; one that holds anything stays
             raise
 
-    def _spawn(self) -> None:
+    def _spawn(self, *, realtime: bool) -> None:
         self.run.mkdir(parents=True, exist_ok=True)
         self._segments = SegmentRecord(self._claims[0].path.with_suffix(".segments"))
         self._segments.remove_litter()
@@ -123,7 +124,9 @@ class SupervisedGraph:
         files += [write_parameters(self.run / "settings.yaml", self.settings)] if self.settings else []
         self._socket = socket_path(self.run)
         added = {name: value for name, value in self.environment.items() if os.environ.get(name) != value}
-        configuration = write_supervisor_files(self.graph, self.run, self._socket, self.namespace, files, added)
+        configuration = write_supervisor_files(
+            self.graph, self.run, self._socket, self.namespace, files, added, realtime=realtime
+        )
         parent = os.getpid()
         with (self.run / "logs" / "supervisord.out").open("wb") as output:
             self._supervisord = subprocess.Popen(

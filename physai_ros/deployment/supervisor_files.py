@@ -27,7 +27,14 @@ def socket_path(run: Path) -> Path:
 
 
 def write_supervisor_files(
-    graph: Graph, run: Path, socket: Path, namespace: str, parameter_files: list[Path], environment: Mapping[str, str]
+    graph: Graph,
+    run: Path,
+    socket: Path,
+    namespace: str,
+    parameter_files: list[Path],
+    environment: Mapping[str, str],
+    *,
+    realtime: bool = True,
 ) -> Path:
     """Write the configuration and the descriptions of all processes into the run folder; return the configuration.
 
@@ -40,6 +47,7 @@ def write_supervisor_files(
         namespace: of all nodes.
         parameter_files: for `--params-file`, later over earlier.
         environment: added to each process's environment.
+        realtime: whether processes get their real-time priorities.
     """
     for folder in ("logs", "processes"):
         (run / folder).mkdir(parents=True, exist_ok=True)
@@ -65,6 +73,7 @@ def write_supervisor_files(
             "argv": command(process, namespace, parameter_files),
             "environment": dict(environment),
             "nice": process.nice,
+            "realtime_priority": process.realtime_priority if realtime else 0,
         }
         description.write_text(json.dumps(content, indent=1))
         sections.append(_program(process, description, run))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import uuid
 from collections import deque
@@ -12,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from physai_ros.durable import replace_file
 from physai_ros.evaluation.parallel import Cancelled
 from physai_ros.evaluation.protocol import EvaluationRequest
 from physai_ros.evaluation.statistics import clopper_pearson
@@ -204,14 +204,7 @@ class EvaluationJobs:
         return self.folder / f"{evaluation_id}.json"
 
     def _write(self, status: JobStatus) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self._path(status.evaluation_id)
-        partial = path.with_suffix(".partial")
-        with partial.open("w") as file:
-            json.dump(asdict(status), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        replace_file(self._path(status.evaluation_id), json.dumps(asdict(status)))
 
 
 def read_status(folder: Path, evaluation_id: str) -> JobStatus | None:

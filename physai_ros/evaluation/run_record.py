@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+from physai_ros.durable import replace_file
 
 SCHEMA = 1
 
@@ -113,11 +114,8 @@ class RunRecord:
 
     def write(self, folder: Path) -> Path:
         """The path of `run.json`, replaced in one step, so that a reader never sees half of it."""
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / "run.json"
-        partial = path.with_suffix(".json.partial")
-        partial.write_text(json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1))
-        os.replace(partial, path)
+        replace_file(path, json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1))
         return path
 
     @classmethod

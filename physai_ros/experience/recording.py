@@ -29,6 +29,7 @@ from mcap.stream_reader import StreamReader
 from mcap.well_known import MessageEncoding, Profile, SchemaEncoding
 from mcap.writer import CompressionType, Writer
 
+from physai_ros.durable import sync_folder
 from physai_ros.experience.messages import message_definition
 
 PARTIAL_SUFFIX = ".mcap.partial"
@@ -215,15 +216,6 @@ def read_summary(path: Path) -> dict[str, Any]:
     except (McapError, ValueError, KeyError, struct.error) as error:
         raise RecordingError(f"{path} is damaged or no MCAP file: {error or type(error).__name__}") from error
     raise RecordingError(f"{path} has no '{SUMMARY_RECORD}' record: it was not recorded by physai_ros")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename within a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def is_being_written(path: Path) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from physai_ros.durable import replace_file, sync_folder
 from physai_ros.experience.alignment import episode_of
 from physai_ros.experience.episode import Episode, Purpose
 from physai_ros.experience.episode_file import read_episode, write_episode
@@ -25,7 +26,6 @@ from physai_ros.experience.recording import (
     is_being_written,
     read_recording,
     read_summary,
-    sync_folder,
 )
 from physai_ros.experience.summary import EpisodeSummary
 
@@ -256,7 +256,7 @@ class EpisodeStore:
             while version < SCHEMA_VERSION:
                 MIGRATIONS[version](self.folder)
                 version += 1
-                _replace_text(marker, _marker_text(version))
+                replace_file(marker, _marker_text(version))
         except OSError as error:
             raise StoreError(f"cannot open the store {self.folder}: {error.strerror}") from error
         except (ValueError, KeyError, TypeError) as error:
@@ -273,7 +273,7 @@ class EpisodeStore:
                 f"{self.folder} is no episode store, it holds {', '.join(sorted(foreign)[:4])}; name a new folder"
             )
         self.episodes_folder.mkdir(parents=True, exist_ok=True)
-        _replace_text(marker, _marker_text(SCHEMA_VERSION))
+        replace_file(marker, _marker_text(SCHEMA_VERSION))
 
     def _read_index(self) -> dict[str, dict[str, Any]]:
         try:
@@ -284,26 +284,13 @@ class EpisodeStore:
 
     def _write_index(self, index: dict[str, dict[str, Any]]) -> None:
         try:
-            _replace_text(self.folder / "index.json", json.dumps(index))
+            replace_file(self.folder / "index.json", json.dumps(index))
         except OSError as error:
             _log.debug("the index of %s is not kept: %s", self.folder, error.strerror)
 
 
 def _marker_text(version: int) -> str:
     return json.dumps({"format": FORMAT, "schema_version": version})
-
-
-def _replace_text(path: Path, text: str) -> None:
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(scratch, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    except OSError:
-        scratch.unlink(missing_ok=True)
-        raise
 
 
 def _unused(path: Path) -> Path:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from physai_ros.durable import replace_file
 from physai_ros.policy.activation import PolicyFileError
 from physai_ros.policy.alarm import SCORES, Alarm
 
@@ -29,8 +28,8 @@ def write_alarm(folder: Path, alarm: Alarm) -> None:
     digest = hashlib.sha256(data).hexdigest()
     name = f"alarm-{digest[:12]}.safetensors"
     manifest: dict[str, Any] = {"format": _FORMAT, "data": name, "sha256": digest, "scores": list(SCORES)}
-    _replace(folder / name, data)
-    _replace(folder / ALARM, json.dumps(manifest | {k: getattr(alarm, k) for k in _PLAIN}, indent=1).encode())
+    replace_file(folder / name, data)
+    replace_file(folder / ALARM, json.dumps(manifest | {k: getattr(alarm, k) for k in _PLAIN}, indent=1))
     for old in folder.glob("alarm-*.safetensors"):
         if old.name != name:
             old.unlink(missing_ok=True)
@@ -63,16 +62,3 @@ def read_alarm(folder: Path, weights_sha256: str) -> Alarm | None:
         raise PolicyFileError(f"{path} lacks its data {error.filename}; {again}") from error
     except (ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
         raise PolicyFileError(f"{path} is no alarm ({error}); {again}") from error
-
-
-def _replace(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(prefix=".alarm-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # as the files of the version are, not as temporary ones
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)

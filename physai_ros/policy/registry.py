@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 
 from physai_ros import __version__
+from physai_ros.durable import replace_file, sync_folder
 from physai_ros.policy.acting import ActingNetwork
 from physai_ros.policy.activation import CURRENT, Activation, PolicyFileError, read_activation
 from physai_ros.policy.alarm import Alarm
@@ -140,7 +140,7 @@ class PolicyRegistry:
         weights = weights_of(network)
         temporary = Path(tempfile.mkdtemp(prefix=".adding-", dir=self.folder))
         try:
-            _write_durably(temporary / WEIGHTS, weights)
+            replace_file(temporary / WEIGHTS, weights)
             number = max((int(version) for version in self.versions()), default=0)
             while True:
                 number += 1
@@ -156,15 +156,14 @@ class PolicyRegistry:
                     sha256=hashlib.sha256(weights).hexdigest(),
                     code_version=__version__,
                 )
-                _write_durably(temporary / MANIFEST, json.dumps(manifest.to_dict(), indent=1).encode())
-                _sync_folder(temporary)
+                replace_file(temporary / MANIFEST, json.dumps(manifest.to_dict(), indent=1))
                 try:
                     temporary.rename(self.folder / manifest.version)
                 except OSError:
                     if not (self.folder / manifest.version).exists():
                         raise
                     continue  # another process took this number in between
-                _sync_folder(self.folder)
+                sync_folder(self.folder)
                 return manifest
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -260,32 +259,10 @@ class PolicyRegistry:
         self.load(version)
         before = self.activation()
         activation = Activation(version, before.generation + 1, before.version, verdict, reason)
-        handle, name = tempfile.mkstemp(prefix=".activating-", dir=self.folder)
-        os.close(handle)
-        try:
-            _write_durably(Path(name), json.dumps(activation.__dict__, indent=1).encode())
-            os.replace(name, self.folder / CURRENT)
-        finally:
-            Path(name).unlink(missing_ok=True)
-        _sync_folder(self.folder)
+        replace_file(self.folder / CURRENT, json.dumps(activation.__dict__, indent=1))
         return activation
 
 
 def weights_of(network: RobotPolicyNetwork) -> bytes:
     """Content of the weights file of a network; the same weights give the same bytes."""
     return safetensors.torch.save({name: value.contiguous() for name, value in network.state_dict().items()})
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,12 +6,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 
 import numpy as np
 import rclpy
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
 from physai_ros.msg import (
@@ -25,6 +26,7 @@ from physai_ros.msg import (
     TrainingStatus,
 )
 from physai_ros.ros import qos
+from physai_ros.ros.executor import ControlExecutor
 
 
 class GraphMonitor:
@@ -68,7 +70,7 @@ class GraphMonitor:
             subscribe(DriverState, "driver_state", self._on_driver, qos.CONTROL)
             subscribe(RobotAction, "proposed_action", self._on_proposal, qos.CONTROL)
             subscribe(SafeCommand, "safe_command", self._on_command, qos.CONTROL)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor = ControlExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, name="graph_monitor", daemon=True)
         self._thread.start()
@@ -83,9 +85,9 @@ class GraphMonitor:
 
     def close(self) -> None:
         """Stop listening and leave the graph."""
-        self._executor.shutdown()
-        self._context.try_shutdown()
+        self._context.try_shutdown()  # which wakes the thread
         self._thread.join(timeout=2.0)
+        self._executor.shutdown(timeout_sec=1.0)
 
     def wait(self, condition: Callable[[], bool], timeout: float, what: str) -> float:
         """Wait until `condition` holds and return how long it took [s].
@@ -124,11 +126,9 @@ class GraphMonitor:
         return float(median), float(tail)
 
     def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except Exception:  # the context was shut down while the executor waited
-            if self._context.ok():
-                raise
+        with suppress(ExternalShutdownException):
+            while self._context.ok():
+                self._executor.spin_once()
 
     def _tell(self, message: object) -> None:
         for hook in self.hooks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import mmap
 import os
@@ -10,6 +9,8 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+
+from physai_ros.durable import hold_folder, replace_file, sync_file
 
 _FORMAT = "physai_ros images 1"
 _HEADER = "images.json"
@@ -167,10 +168,8 @@ class ImageReplay:
         return sorted(bad)
 
     def _begin(self, segment_images: int) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self.folder, os.O_RDONLY)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = hold_folder(self.folder)
         except BlockingIOError as error:
             self.close()
             raise ImageReplayError(
@@ -181,11 +180,7 @@ class ImageReplay:
             if segment_images < 1:
                 raise ValueError(f"segment_images is {segment_images}, expected at least 1")
             content = {"format": _FORMAT, "shape": list(self.shape), "segment_images": segment_images}
-            temporary = header.with_suffix(".tmp")
-            temporary.write_text(json.dumps(content))
-            _sync(temporary)
-            os.replace(temporary, header)
-            os.fsync(self._lock)
+            replace_file(header, json.dumps(content))
 
     def _read_header(self) -> int:
         try:
@@ -244,7 +239,7 @@ class ImageReplay:
                 self._maps.pop(segment, None)
                 with path.open("r+b") as file:
                     file.truncate(4 * valid if kind == "crc" else self._segment_images * self._image_bytes)
-                _sync(path)
+                sync_file(path)
 
     def _write(self, segment: int, begin: int, images: np.ndarray) -> None:
         images = np.ascontiguousarray(images)
@@ -268,8 +263,3 @@ class ImageReplay:
         if new:
             assert self._lock is not None
             os.fsync(self._lock)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import shutil
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from physai_ros.experience.recording import sync_folder
+from physai_ros.durable import hold_folder, sync_file, sync_folder
 from physai_ros.training.columns import BLOCK_ROWS, ChunkedColumns
 
 
@@ -74,8 +73,7 @@ class MappedColumns(ChunkedColumns):
         if not self._unsynced:
             return
         for path in sorted(self._unsynced):
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+            sync_file(path)
         sync_folder(self.folder)
         self._unsynced.clear()
         self._let_go()
@@ -122,13 +120,11 @@ class ReplayFolder:
             OSError: the folder cannot be made.
         """
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock: int | None = os.open(folder, os.O_RDONLY)
+        self._lock: int | None = None
         self._columns: dict[str, MappedColumns] = {}
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = hold_folder(folder)
         except BlockingIOError as error:
-            self.close()
             raise ReplayFolderError(
                 f"another process trains with {folder}: wait for it, stop it, or name another place"
             ) from error

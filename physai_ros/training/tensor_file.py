@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 
-from physai_ros.experience.recording import sync_folder
+from physai_ros.durable import replacing
 
 _NAMES = {
     "bool": "BOOL",
@@ -45,18 +44,8 @@ def write_tensors(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str,
         end += array.nbytes
     head = json.dumps(header).encode()
     head += b" " * (-len(head) % 8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        with temporary.open("wb") as file:
-            file.write(len(head).to_bytes(8, "little") + head)
-            for array in arrays.values():
-                if array.size:
-                    file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    with replacing(path, alone=True) as file:
+        file.write(len(head).to_bytes(8, "little") + head)
+        for array in arrays.values():
+            if array.size:
+                file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

@@ -49,6 +49,7 @@ def test_an_unknown_graph_names_those_that_there_are():
         ("processes: 3", "list 'processes'"),
         ("processes: [{executable: a, orde: 1}]", "unknown key 'orde'"),
         ("processes: [{executable: a, restart: maybe}]", "expected one of"),
+        ("processes: [{executable: a, realtime_priority: 100}]", "realtime_priority is 100; expected 0 to 99"),
         ("processes: [{executable: a}, {executable: a}]", "two processes named a"),
         ("processes: []", "none"),
     ],

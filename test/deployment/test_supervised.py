@@ -1,10 +1,12 @@
 """Promises of a running graph, kept by real processes."""
 
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,12 @@ def litter(names):
     """Return those segments that exist though no living process maps them; others on this machine make their own."""
     in_use = set().union(*(mapped_segments(pid) for pid in living_processes()))
     return {name for name in names - in_use if Path("/dev/shm", name).exists()}
+
+
+def has_become(running, name):
+    """Whether the wrapper of a process is by now the program that it was given."""
+    pid = running.pid(name)
+    return bool(pid) and name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1]
 
 
 def runs(pid):
@@ -78,6 +86,19 @@ def test_a_stop_is_over_within_five_seconds_even_against_resistance(tmp_path, na
     pid = running.pid("stubborn")
     assert running.stop() < 5.0
     assert not runs(pid)
+
+
+@pytest.mark.parametrize("mode", ["paced", "lock_step"])
+def test_control_goes_before_all_else_where_the_clock_drives_time(tmp_path, namespace, stubborn, graph_of, mode):
+    control = replace(stubborn, realtime_priority=7, parameters={"mode": mode})
+    with SupervisedGraph(graph_of(control), tmp_path / "run", namespace=namespace) as running:
+        wait_for(lambda: has_become(running, "stubborn"))
+        refused = "no real-time priority 7" in running.log("stubborn").read_text()
+        policy = os.sched_getscheduler(running.pid("stubborn"))
+    if mode == "paced":
+        assert (policy == os.SCHED_FIFO) != refused  # where the system does not permit it, the log says so
+    else:
+        assert policy == os.SCHED_OTHER and not refused
 
 
 def test_a_second_graph_in_the_same_namespace_is_refused_and_in_another_is_not(tmp_path, namespace, stubborn, graph_of):
