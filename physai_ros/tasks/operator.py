@@ -28,7 +28,7 @@ class ScriptedOperator:
         task: Task,
         generator: np.random.Generator,
         *,
-        patience: tuple[float, float] = (2.0, 3.5),
+        patience: tuple[float, float] = (1.0, 2.0),
         reaction_time: tuple[float, float] = (0.3, 0.7),
     ) -> None:
         self._task = task
