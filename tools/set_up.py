@@ -113,13 +113,16 @@ def make_environment(venv: Path) -> None:
 
 def install_packages(venv: Path, log: Path) -> None:
     """Install everything that requirements/ lists."""
-    command = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    python = str(venv / "bin" / "python")
+    # pip would compile on one core; what cannot be compiled, templates for instance, is nobody's to import.
+    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     command += ["--constraint", str(ROOT / "constraints.txt")]
     for name in REQUIREMENTS:
         command += ["--requirement", str(ROOT / "requirements" / f"{name}.txt")]
     if run(command, log):
         hint = "is the network, or the package index that pip is set up with, within reach?"
         raise SetUpError(f"pip could not install the packages; {hint} Last lines of {log}: {tail(log)}")
+    run([python, "-m", "compileall", "-q", "-q", "-j", "0", str(venv / "lib")], log)
 
 
 def build_interfaces(venv: Path, jobs: int, log: Path) -> None:

@@ -26,8 +26,11 @@ from physai_ros.robot.share import share_path
 
 STOP_SECONDS = 4.0
 """After this long an ordered stop becomes a kill, so that all is over within 5 s."""
-_OBSERVE_SECONDS = 0.5
-"""Time between two looks at what processes have mapped: long lists, and statuses are asked for many times a second."""
+_YOUNG_SECONDS, _OBSERVE_YOUNG, _OBSERVE = 10.0, 0.5, 10.0
+"""Time [s] after any process came or went, and between two looks at what processes have mapped, before and after it.
+
+The lists are long, whoever is looked at waits meanwhile, and segments are made when a process starts.
+"""
 SUPERVISORD = "import sys; from supervisor.supervisord import main; main(sys.argv[1:])"
 
 
@@ -90,7 +93,8 @@ class SupervisedGraph:
         self._supervisord: subprocess.Popen[bytes] | None = None
         self._segments: SegmentRecord | None = None
         self._socket = Path()
-        self._observed = -math.inf
+        self._observed = self._changed = -math.inf
+        self._pids: set[int] = set()
 
     def start(self) -> None:
         """Claim the namespace and start all processes in order.
@@ -158,11 +162,18 @@ class SupervisedGraph:
         result = [
             ProcessStatus(name, said[name]["statename"], said[name]["pid"], said[name]["exitstatus"]) for name in names
         ]
-        now = time.monotonic()
-        if self._segments is not None and now - self._observed >= _OBSERVE_SECONDS:
-            self._observed = now
-            self._segments.observe(status.pid for status in result if status.pid)
+        self._observe({status.pid for status in result if status.pid})
         return result
+
+    def _observe(self, pids: set[int]) -> None:
+        """Note the shared memory of processes, so that it can be removed when they did not do so themselves."""
+        now = time.monotonic()
+        if pids != self._pids:
+            self._pids, self._changed = pids, now
+        period = _OBSERVE_YOUNG if now - self._changed < _YOUNG_SECONDS else _OBSERVE
+        if self._segments is not None and now - self._observed >= period:
+            self._observed = now
+            self._segments.observe(pids)
 
     @property
     def alive(self) -> bool:

@@ -25,7 +25,7 @@ class PickPlace(Task):
     name = "pick_place"
     instruction = "pick up the cube and put it down at the goal"
     objects = (ObjectSpec(CUBE, (SIDE, SIDE, SIDE), 0.1, (0.85, 0.25, 0.2, 1.0)),)
-    time_limit = 12.0
+    time_limit = 9.0  # twice what a demonstration takes
     force_budget = 40.0
 
     @property
