@@ -7,7 +7,11 @@ import importlib
 from physai_ros.drivers.driver import Driver, DriverError
 from physai_ros.robot.spec import RobotSpec
 
-DRIVERS: dict[str, str] = {}
+DRIVERS: dict[str, str] = {
+    "feetech": "physai_ros.drivers.feetech:FeetechDriver",
+    "franka": "physai_ros.drivers.franka:FrankaDriver",
+    "universal_robots": "physai_ros.drivers.universal_robots:UniversalRobotsDriver",
+}
 """Where the class of each kind of driver is, as module:Class; a vendor's client is imported when it connects."""
 
 _ELSEWHERE = {
