@@ -89,6 +89,7 @@ class RobotSpec:
         count = len(joints)
         names = tuple(joint[0] for joint in joints)
         lower, upper, velocity, effort = np.array([joint[1:] for joint in joints]).T
+        lower, upper, velocity = _narrowed(config.get("limits", {}), lower, upper, velocity, path)
         home = _vector(config, "home_positions", count, path)
         outside = np.flatnonzero((home < lower) | (home > upper))
         if outside.size:
@@ -136,7 +137,8 @@ _KEYS = {
     "workspace",
     "gripper",
 }
-_OPTIONAL_KEYS = {"self_distance", "force_budgets", "connection"}
+_OPTIONAL_KEYS = {"limits", "self_distance", "force_budgets", "connection"}
+_LIMIT_KEYS = {"position_lower", "position_upper", "velocity"}
 _GRIPPER_KEYS = {"joints", "max_width", "max_force"}
 
 
@@ -193,6 +195,31 @@ def _vector(
     if not np.isfinite(vector).all() or (positive and (vector <= 0).any()):
         raise RobotSpecError(f"{path}: {key} is {vector.tolist()}; expected finite numbers{' above zero' * positive}")
     return vector
+
+
+def _narrowed(
+    config: dict, lower: np.ndarray, upper: np.ndarray, velocity: np.ndarray, path: Path
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The URDF's limits (n_joints,), narrowed to those that the key `limits` gives."""
+    if not isinstance(config, dict):
+        raise RobotSpecError(f"{path}: limits is {config!r}; expected a mapping of {', '.join(sorted(_LIMIT_KEYS))}")
+    _check_keys(config, set(), path, _LIMIT_KEYS)
+    narrower = []
+    for key, of_urdf, sign in (
+        ("position_lower", lower, -1.0),
+        ("position_upper", upper, 1.0),
+        ("velocity", velocity, 1.0),
+    ):
+        own = _vector(config, key, len(of_urdf), path, positive=key == "velocity") if key in config else of_urdf
+        for i in np.flatnonzero(sign * own > sign * of_urdf):
+            raise RobotSpecError(
+                f"{path}: limits.{key} of joint {i + 1} is {own[i]:g}, wider than the URDF's {of_urdf[i]:g}; "
+                "narrow it, or correct the URDF from the data sheet"
+            )
+        narrower.append(own)
+    if not (narrower[0] < narrower[1]).all():
+        raise RobotSpecError(f"{path}: limits leave a joint no range; expected position_lower below position_upper")
+    return narrower[0], narrower[1], narrower[2]
 
 
 def _read_workspace(config: dict, path: Path) -> dict[str, Any]:

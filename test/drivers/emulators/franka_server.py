@@ -1,0 +1,65 @@
+"""A Franka Research 3 with hand on 127.0.0.1: `franka-sim`, which enforces the robot's limits, without downloads.
+
+Usage: python franka_server.py MODEL.xml [--object WIDTH] [--communication]
+
+Prints `ready` when it serves. `--object` lies between the fingers [m]; `--communication` also enforces the network's
+limits. The model that franka-sim would download is made from the URDF that it brings along, without meshes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+
+def write_model(path: Path) -> None:
+    """Write a MuJoCo model of the arm that franka-sim brings along, without meshes."""
+    import franka_sim
+    import mujoco
+
+    root = ElementTree.parse(Path(franka_sim.__file__).parent / "models" / "fr3.urdf").getroot()
+    for link in root.iter("link"):
+        for kind in ("visual", "collision"):
+            for shape in link.findall(kind):
+                link.remove(shape)
+    extension = ElementTree.SubElement(root, "mujoco")
+    ElementTree.SubElement(extension, "compiler", fusestatic="true", balanceinertia="true")
+    model = mujoco.MjSpec.from_string(ElementTree.tostring(root, encoding="unicode"))
+    for joint in model.joints:  # as in MuJoCo Menagerie's FR3
+        joint.damping, joint.armature, joint.frictionloss = 0.21, 0.195, 1.137
+    model.compile()
+    path.write_text(model.to_xml())
+
+
+def main() -> None:
+    """Serve until the process is ended."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--object", type=float, default=None)
+    parser.add_argument("--communication", action="store_true")
+    arguments = parser.parse_args()
+    os.environ["FR3_MJCF"] = str(arguments.model)  # franka-sim reads it when it is imported
+    write_model(arguments.model)
+    import franka_sim
+    from franka_sim.health_check import check_server
+
+    server = franka_sim.FrankaSimServer(
+        host="127.0.0.1",
+        gripper_object_width=arguments.object,
+        enforce_motion_limits=True,
+        enforce_comm_constraints=arguments.communication,
+    )
+    threading.Thread(target=server.start, daemon=True).start()
+    check_server("127.0.0.1", 1337, timeout=60.0)
+    print("ready", flush=True)
+    for _line in sys.stdin:
+        print("unknown", flush=True)
+    server.stop()
+
+
+if __name__ == "__main__":
+    main()
