@@ -60,7 +60,7 @@ class DriverNode(ManagedNode):
         physics = shifted_arm(p.shift_seed) if p.physics == "shifted" else PhysicsParameters()
         physics = physics.with_values(_pairs(p.physics_names, p.physics_values))
         self._lock_step = p.mode == "lock_step"
-        self._driver = SimulatedDriver(spec, load_task(p.task), physics, p.seed, lock_step=self._lock_step)
+        self._driver = self._make_driver(spec, physics)
         self._task = p.task
         self._states = self.publisher(msg.DriverState, "driver_state", qos.CONTROL_WRITER)
         self._objects = self.publisher(msg.ObjectStates, "objects", qos.CONTROL_WRITER)
@@ -81,6 +81,10 @@ class DriverNode(ManagedNode):
         self.serve(Trigger, "driver/resume", self._resume)
         self.every(_REPEAT if self._lock_step else spec.control_period, self._tick)
         self._sent = -np.inf
+
+    def _make_driver(self, spec: RobotSpec, physics: PhysicsParameters) -> SimulatedDriver:
+        p = self.parameters
+        return SimulatedDriver(spec, load_task(p.task), physics, p.seed, lock_step=self._lock_step)
 
     def activate(self) -> None:
         """Measure for the first time."""

@@ -277,7 +277,7 @@ class SafetyMonitor(ManagedNode):
             self._foreign = 0
         if self._markers.get_subscription_count():
             report, proposal = self._supervisor.status(), self._gate.proposal
-            self._markers.publish(self._picture.array(report, self._command, proposal, self.now()))
+            self._markers.publish(self._picture.array(report, self._command, proposal, self.now(), self._state))
 
     def _note_state(self) -> None:
         sequence = self._state.sequence if self._state is not None else 0

@@ -45,13 +45,16 @@ class ForwardArm:
         self.recovers = True
 
     def connect(self) -> None:
+        """Nothing to open."""
         pass
 
     def activate(self, kind: CommandKind) -> None:
+        """Take commands of its kind."""
         assert kind is self.capabilities.kinds[0]
         self.active = True
 
     def read(self) -> DriverState:
+        """Measure, with the changes that a test asks for."""
         order = [SPEC.joint_names.index(name) for name in self.names if name in SPEC.joint_names]
         state = DriverState(
             self.stamp,
@@ -66,6 +69,7 @@ class ForwardArm:
         return replace(state, **self.changes)
 
     def command(self, kind: CommandKind, vector: np.ndarray, gripper_command: float, valid_for: float) -> bool:
+        """Keep the command."""
         if not self.active or self.refuses:
             return False
         self.commands.append(vector)
@@ -73,15 +77,18 @@ class ForwardArm:
         return True
 
     def halt(self, timeout: float) -> bool:
+        """Rest at once."""
         self.velocities[:] = 0.0
         return True
 
     def recover(self) -> bool:
+        """Clear what a test brought about."""
         if self.recovers:
             self.changes = {}
         return self.recovers
 
     def close(self) -> None:
+        """Take no more commands."""
         self.active = False
 
     def advance(self) -> None:
@@ -116,11 +123,13 @@ class Bench:
         return self.cycles * PERIOD
 
     def start(self) -> None:
+        """Connect and hold."""
         self.driver.start(self.checks, time.monotonic(), self.arm.stamp)
         self.driver._seen = (self.driver._seen[0], self.now)  # the test's clock, not the machine's
         self.driver._taken = self.now
 
     def claim_and_resume(self) -> None:
+        """As the safety monitor does."""
         self.token = self.driver.guard.claim("test")
         self.sequence = 0
         done, message = self.driver.resume()

@@ -70,6 +70,7 @@ class FakeArm:
         self._thread.start()
 
     def close(self) -> None:
+        """Stop spinning."""
         self.context.try_shutdown()
         self._thread.join(timeout=5.0)
         self._executor.shutdown(timeout_sec=1.0)
@@ -163,7 +164,13 @@ def configuration(arm, tmp_path) -> Callable[..., Path]:
             "controller": sink,
             "joints": dict(zip(SPEC.joint_names, THEIRS, strict=True)),
             "wrench": "wrist/wrench",
-            "gripper": {"topic": "hand/commands", "joint": "finger", "closed": 0.0, "opened": 0.04, "width_of_joint": 2.0},
+            "gripper": {
+                "topic": "hand/commands",
+                "joint": "finger",
+                "closed": 0.0,
+                "opened": 0.04,
+                "width_of_joint": 2.0,
+            },
             "fault": {
                 "topic": "safety_mode",
                 "type": "std_msgs/msg/UInt8",

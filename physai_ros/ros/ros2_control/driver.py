@@ -180,7 +180,11 @@ class Ros2ControlDriver:
         size = 6 if kind is CommandKind.TOOL_TWIST else len(self._names)
         if not self._active or kind is not self._sink.kind or self._fault != DriverFault.NONE:
             return False
-        if vector.shape != (size,) or not np.isfinite(vector).all() or not (valid_for > 0 and abs(gripper_command) <= 1):
+        if (
+            vector.shape != (size,)
+            or not np.isfinite(vector).all()
+            or not (valid_for > 0 and abs(gripper_command) <= 1)
+        ):
             return False
         with self._lock:
             self._commanded = self._clamped(kind, vector)
