@@ -22,6 +22,7 @@ from physai_ros.cli.policies import policies
 from physai_ros.cli.report import report
 from physai_ros.cli.train import train
 from physai_ros.cli.up import up
+from physai_ros.cli.view import view
 from physai_ros.cli.world import world
 from physai_ros.deployment.environment import prepare_process
 
@@ -66,6 +67,7 @@ def physai(
 app.command()(demo)
 app.command()(up)
 app.command()(world)
+app.command()(view)
 app.command()(collect)
 app.command()(evaluate)
 app.command()(report)

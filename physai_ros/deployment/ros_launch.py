@@ -33,6 +33,7 @@ def describe_graph(
     *,
     beside: Beside | None = None,
     settings: Mapping[str, Sequence[str]] | None = None,
+    more: Mapping[str, tuple[str | None, str]] | None = None,
 ) -> LaunchDescription:
     """The launch description of a graph of config/graphs.
 
@@ -42,6 +43,7 @@ def describe_graph(
             default value (None: it must be given) and description. An empty value sets nothing.
         beside: what is started before the graph.
         settings: argument → processes whose parameter of that name it sets as well.
+        more: arguments that `beside` reads, with default value and description.
     """
     params_file = share_path("config", f"{name}.yaml")
     arguments = [
@@ -59,7 +61,7 @@ def describe_graph(
         DeclareLaunchArgument("run", default_value="runs/launch", description="Folder for the data of this run."),
         DeclareLaunchArgument("rviz", default_value="false", description="Whether to start RViz."),
     ]
-    for argument, (default, description) in everywhere.items():
+    for argument, (default, description) in {**everywhere, **(more or {})}.items():
         arguments.append(DeclareLaunchArgument(argument, default_value=default, description=description))
 
     def made(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -87,7 +89,7 @@ def graph_actions(
 ) -> list[LaunchDescriptionEntity]:
     """One action a process, in the graph's environment and order; `before` is started first, in that environment."""
     namespace = LaunchConfiguration("namespace").perform(context)
-    use_sim_time = LaunchConfiguration("use_sim_time").perform(context).lower() in ("true", "1")
+    use_sim_time = is_true(context, "use_sim_time")
     parameter_file = LaunchConfiguration("params_file").perform(context)
     domain = int(os.environ.get("ROS_DOMAIN_ID") or 0)
     _claims.append(claim_graph(domain, namespace, f"ros2 launch of graph {graph.name}"))
@@ -124,6 +126,11 @@ def graph_actions(
             )
         )
     return actions
+
+
+def is_true(context: LaunchContext, argument: str) -> bool:
+    """Whether a launch argument says true or 1."""
+    return LaunchConfiguration(argument).perform(context).lower() in ("true", "1")
 
 
 def rviz_node(condition: str = "") -> Node:

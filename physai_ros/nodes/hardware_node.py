@@ -6,6 +6,8 @@ import sys
 import time
 from dataclasses import dataclass
 
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from physai_ros import msg, srv
@@ -17,6 +19,7 @@ from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverFault, DriverMode, DriverState
 from physai_ros.ros import qos
 from physai_ros.ros.conversions import from_message, to_message
+from physai_ros.ros.joint_states import joint_state_message
 from physai_ros.ros.lifecycle import ERROR, OK, WARN, ManagedNode, run
 from physai_ros.ros.parameters import parameter
 from physai_ros.ros.robot_driver import make_driver
@@ -63,6 +66,9 @@ class HardwareNode(ManagedNode):
         self._checks = ActivationChecks(p.clock_tolerance, p.sink_without_timeout)
         self._device: Claim | None = None
         self._states = self.publisher(msg.DriverState, "driver_state", qos.CONTROL_WRITER)
+        # For whoever shows the arm: RViz, robot_state_publisher.
+        self._joints = self.publisher(JointState, "joint_states", qos.SENSOR_WRITER)
+        self._description = self.publisher(String, "robot_description", qos.LATCHED)
         self.subscribe(msg.SafeCommand, "safe_command", self._on_command, qos.COMMAND)
         self.serve(srv.ClaimDriver, "claim_driver", self._claim)
         self.serve(Trigger, "driver/emergency_stop", self._emergency_stop)
@@ -81,6 +87,7 @@ class HardwareNode(ManagedNode):
         except Exception:
             self._release()
             raise
+        self._description.publish(String(data=spec.urdf_path.read_text(encoding="utf-8")))
         self.get_logger().info(f"holding '{spec.name}' where it is, by {self._arm.kind.value}")
 
     def deactivate(self) -> None:
@@ -115,6 +122,8 @@ class HardwareNode(ManagedNode):
     def _publish(self, state: DriverState) -> None:
         self._state = state
         self._states.publish(to_message(state))
+        if self._joints.get_subscription_count():
+            self._joints.publish(joint_state_message(state, self._spec.gripper.joints))
         if state.fault != self._fault:
             self._fault = state.fault
             if state.fault != DriverFault.NONE:

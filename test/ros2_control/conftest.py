@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -14,6 +18,8 @@ import pytest
 import rclpy
 import yaml
 from geometry_msgs.msg import TwistStamped, WrenchStamped
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
@@ -22,9 +28,13 @@ from std_msgs.msg import Float64MultiArray, UInt8
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from physai_ros import msg
+from physai_ros.robot.action import RobotAction
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.share import share_path
 from physai_ros.robot.spec import RobotSpec
+from physai_ros.ros import qos
+from physai_ros.ros.conversions import from_message, to_message
 from physai_ros.ros.executor import ControlExecutor
 
 SPEC = RobotSpec.load("fr3_sim")
@@ -201,3 +211,140 @@ def wait(condition: Callable[[], object], timeout: float = 20.0) -> None:
 @pytest.fixture(name="wait")
 def wait_fixture() -> Callable[..., None]:
     return wait
+
+
+class Bench:
+    """The two nodes as processes, and a policy that leads the arm on a slow sine, near where it is."""
+
+    def __init__(self, arm, wait, robot) -> None:
+        self.arm, self.wait, self.robot = arm, wait, robot
+        self.spec = RobotSpec.load(robot)
+        self.namespace = arm.node.get_namespace()
+        self.processes: dict[str, subprocess.Popen] = {}
+        self.context = Context()
+        rclpy.init(context=self.context)
+        self.node = Node("bench", namespace=self.namespace, context=self.context)
+        self.executor = ControlExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.state = msg.DriverState()
+        self.status = msg.SafetyStatus()
+        self.commands: list[msg.SafeCommand] = []
+        self.moves = False
+        self.sequence = 0
+        self.centre: np.ndarray | None = None
+        self.node.create_subscription(msg.DriverState, "driver_state", self._on_state, qos.CONTROL)
+        self.node.create_subscription(msg.SafetyStatus, "safety_status", self._on_status, qos.EVENT)
+        self.node.create_subscription(msg.SafeCommand, "safe_command", self.commands.append, qos.RECORD)
+        self.proposals = self.node.create_publisher(msg.RobotAction, "proposed_action", qos.CONTROL_WRITER)
+        self.thread = threading.Thread(target=self._spin, daemon=True)
+        self.thread.start()
+
+    def _spin(self) -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            while self.context.ok():
+                self.executor.spin_once()
+
+    def _on_status(self, status: msg.SafetyStatus) -> None:
+        self.status = status
+
+    def _on_state(self, message: msg.DriverState) -> None:
+        self.state = message
+        if not self.moves or message.mode != msg.DriverState.MODE_ACTIVE:
+            self.centre = None
+            return
+        state = from_message(message)
+        if self.centre is None:
+            self.centre, self.began = state.commanded_positions, state.sequence
+        t = (state.sequence - self.began) * self.spec.control_period
+        self.sequence += 1
+        reference = self.centre + 0.15 * (1.0 - np.cos(1.5 * t)) / 2.0
+        action = RobotAction(
+            stamp=state.stamp,
+            sequence=self.sequence,
+            state_sequence=state.sequence,
+            joint_names=state.joint_names,
+            reference_positions=reference,
+            joint_delta=np.zeros(7),
+            gripper_command=-0.5,
+        )
+        self.proposals.publish(to_message(action))
+
+    def start(self, name: str, **parameters: object) -> None:
+        """Start and configure a node in a process of its own."""
+        code = f"import sys; from physai_ros.nodes.{name} import main; sys.exit(main())"
+        command = [sys.executable, "-c", code, "--ros-args", "-r", f"__ns:={self.namespace}"]
+        for key, value in {"robot": self.robot, **parameters}.items():
+            command += ["-p", f"{key}:={value}"]
+        self.processes[name] = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert self.change(name, Transition.TRANSITION_CONFIGURE)
+
+    def change(self, name: str, transition: int) -> bool:
+        """Whether a lifecycle transition was done."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self.call(ChangeState, f"{name}/change_state", request).success
+
+    def activate(self, name: str) -> bool:
+        """Whether a node was activated."""
+        return self.change(name, Transition.TRANSITION_ACTIVATE)
+
+    def call(self, kind: type, name: str, request: object) -> object:
+        """Answer of a service."""
+        client = self.node.create_client(kind, name)
+        self.wait(client.service_is_ready)
+        future = client.call_async(request)
+        self.wait(future.done)
+        return future.result()
+
+    def press(self, name: str) -> object:
+        """Answer of a trigger."""
+        return self.call(Trigger, name, Trigger.Request())
+
+    def fast(self) -> bool:
+        """Whether the arm moves."""
+        return np.abs(self.arm.velocities).max() > 0.05
+
+    def rests(self) -> bool:
+        """Whether the arm stands."""
+        return np.abs(self.arm.velocities).max() == 0.0
+
+    def freeze(self, name: str) -> None:
+        """Stop a process without its knowing."""
+        self.processes[name].send_signal(signal.SIGSTOP)
+
+    def errors_of(self, name: str) -> str:
+        """Error output of a node that is told to stop."""
+        process = self.processes.pop(name)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 0
+        return errors
+
+    def close(self) -> None:
+        """Stop every process."""
+        for process in self.processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGCONT)
+                process.send_signal(signal.SIGINT)
+        for process in self.processes.values():
+            try:
+                process.communicate(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+        self.context.try_shutdown()
+        self.thread.join(timeout=5.0)
+        self.executor.shutdown(timeout_sec=1.0)
+
+
+@pytest.fixture
+def bench_of(arm, configuration, wait) -> Iterator:
+    made: list[Bench] = []
+
+    def make(sink: str, **more: object) -> Bench:
+        # A machine that runs other things as well may leave a process waiting for longer than a robot should.
+        made.append(Bench(arm, wait, configuration(sink, silence=0.4, **more)))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.close()
