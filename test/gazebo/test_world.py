@@ -19,7 +19,9 @@ from scipy.spatial.transform import Rotation
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.share import share_path
 from physai_ros.robot.spec import RobotSpec
+from physai_ros.ros.ros2_control.connection import Connection
 from physai_ros.simulation.gazebo.bridge import SERVICES, WORLD, bridge_yaml, bridged_topics
+from physai_ros.simulation.gazebo.ros2_control import controlled_urdf
 from physai_ros.simulation.gazebo.world import SETTABLE, TIME_STEP, world_sdf
 from physai_ros.simulation.model import build_model
 from physai_ros.simulation.physics import PhysicsParameters
@@ -227,3 +229,33 @@ def test_sdformat_accepts_the_world(tmp_path):
     checked = subprocess.run([tool, "sdf", "--check", str(path)], capture_output=True, text=True)
     assert "Valid" in checked.stdout, checked.stdout + checked.stderr
     assert checked.returncode == 0
+
+
+def test_gz_ros2_control_gets_every_joint_once():
+    robot = ElementTree.fromstring(controlled_urdf(SPEC, "controllers.yaml"))
+    control = robot.find("ros2_control")
+    assert control.find("hardware/plugin").text == "gz_ros2_control/GazeboSimSystem"
+    starts = {j.get("name"): float(j.find("state_interface/param").text) for j in control.findall("joint")}
+    assert [starts[name] for name in SPEC.joint_names] == SPEC.home_positions.tolist()
+    assert set(starts) == {*SPEC.joint_names, *SPEC.gripper.joints}
+    plugin = robot.find("gazebo/plugin")
+    assert {e.tag for e in plugin} == {"parameters", "hold_joints", "position_proportional_gain"}
+    controllers = yaml.safe_load(share_path("config", "gazebo", "controllers.yaml").read_text())
+    spec = RobotSpec.load("fr3_gazebo")
+    connection = Connection.of(spec)
+    # A trajectory names its joints, a forward command does not: the number of fingers must fit.
+    assert controllers[connection.controller]["ros__parameters"]["joints"] == list(SPEC.joint_names)
+    assert len(controllers["hand_controller"]["ros__parameters"]["joints"]) == connection.gripper.fingers
+    declared = controllers["controller_manager"]["ros__parameters"]
+    assert {"joint_state_broadcaster", connection.controller, "hand_controller"} <= set(declared)
+    bare = ElementTree.fromstring(world_sdf(SPEC, TASK, arm=False))
+    assert {m.get("name") for m in bare.iter("model")} == {"table", "cube", "scene_camera"}
+
+
+def test_the_arm_in_gazebo_may_do_what_the_simulated_one_may():
+    here, there = RobotSpec.load("fr3_gazebo"), RobotSpec.load("fr3_sim")
+    for name in ("position_lower", "position_upper", "velocity_limits", "acceleration_limits", "jerk_limits", "home_positions"):
+        assert (getattr(here, name) == getattr(there, name)).all()
+    assert (here.self_distance, here.half_spaces, here.force_budgets) == (
+        there.self_distance, there.half_spaces, there.force_budgets,
+    )  # fmt: skip

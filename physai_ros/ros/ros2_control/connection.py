@@ -21,7 +21,7 @@ class GripperConnection:
     """A gripper, by the action of its controller or by the topic of a forward one.
 
     `joint` is its joint in joint_states; `closed` and `opened` are that joint's positions, `width_of_joint` the opening
-    between the pads [m] for one unit of it.
+    between the pads [m] for one unit of it, `fingers` how many positions a command on the topic has, all alike.
     """
 
     joint: str = ""
@@ -30,6 +30,7 @@ class GripperConnection:
     closed: float = 0.0
     opened: float = math.nan
     width_of_joint: float = 1.0
+    fingers: int = 1
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,9 @@ def _gripper(given: object, where: str, spec: RobotSpec) -> GripperConnection:
         name: _number(given.get(name, default), f"{where}.{name}")
         for name, default in (("closed", 0.0), ("opened", widest), ("width_of_joint", 1.0))
     }
+    fingers = given.get("fingers", 1)
+    if isinstance(fingers, bool) or not isinstance(fingers, int) or fingers < 1:
+        raise DriverError(f"{where}.fingers is {fingers!r}; expected a whole number of at least 1")
     return GripperConnection(**{**given, **numbers})
 
 

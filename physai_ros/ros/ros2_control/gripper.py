@@ -62,7 +62,7 @@ class Gripper:
         self._sent = command
         position = self.position(command)
         if self._writer is not None:
-            self._writer.publish(Float64MultiArray(data=array("d", [position])))
+            self._writer.publish(Float64MultiArray(data=array("d", [position] * self._connection.fingers)))
         elif self._goal is not None:
             self._client.send_goal_async(self._goal(position))
 

@@ -40,8 +40,12 @@ _CAMERA = (320, 240, 30.0)  # pixels, pixels, [Hz]
 GRIPPER_SPEED = 0.1  # [m/s] of one finger, half of the opening's
 
 
-def world_sdf(spec: RobotSpec, task: Task, physics: PhysicsParameters | None = None, *, camera: bool = True) -> str:
+def world_sdf(
+    spec: RobotSpec, task: Task, physics: PhysicsParameters | None = None, *, camera: bool = True, arm: bool = True
+) -> str:
     """SDF of the world; without `camera` nothing is rendered, and no OpenGL is needed.
+
+    Without `arm` there are the table and the objects alone, for an arm that is spawned by somebody else.
 
     Raises:
         ValueError: `physics` differs from the nominal in what a Gazebo world cannot have.
@@ -68,10 +72,11 @@ def world_sdf(spec: RobotSpec, task: Task, physics: PhysicsParameters | None = N
             _add(plugin, render_engine="ogre2")
     _add_light(world)
     _add_table(world)
-    arm = arm_model(spec, physics)
-    _add_arm_systems(arm, spec, topics)
-    _add_arm_sensors(arm, spec, topics, physics)
-    world.append(arm)
+    if arm:
+        model = arm_model(spec, physics)
+        _add_arm_systems(model, spec, topics)
+        _add_arm_sensors(model, spec, topics, physics)
+        world.append(model)
     for item in task.objects:
         _add_object(world, item, physics)
     if camera:
