@@ -22,6 +22,8 @@ from physai_ros.cli.policies import policies
 from physai_ros.cli.report import report
 from physai_ros.cli.train import train
 from physai_ros.cli.up import up
+from physai_ros.cli.view import view
+from physai_ros.cli.world import world
 from physai_ros.deployment.environment import prepare_process
 
 EXPECTED = (LookupError, OSError, RuntimeError, ValueError)
@@ -64,6 +66,8 @@ def physai(
 
 app.command()(demo)
 app.command()(up)
+app.command()(world)
+app.command()(view)
 app.command()(collect)
 app.command()(evaluate)
 app.command()(report)

@@ -29,22 +29,25 @@ def up(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="node.parameter=value, over all files; may be repeated.")
     ] = None,
+    robot: Annotated[
+        str | None, typer.Option(help="Parameter 'robot' of every node for which the graph names one.")
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Parameter 'seed' of every node for which the graph names one.")
     ] = None,
 ) -> None:
     """Start the nodes of a graph and keep them until Ctrl-C."""
     from physai_ros.deployment.graph import load_graph
-    from physai_ros.deployment.parameters import parse_settings
+    from physai_ros.deployment.parameters import need_robot, parse_settings, set_everywhere
     from physai_ros.deployment.run_folder import new_run_folder
     from physai_ros.deployment.supervised import SupervisedGraph
 
     described = load_graph(graph)
     chosen = parse_settings(settings or [], described)
-    if seed is not None:
-        for process in described.processes:
-            if "seed" in process.parameters:
-                chosen.setdefault(process.name, {}).setdefault("seed", seed)
+    for name, value in (("robot", robot), ("seed", seed)):
+        if value is not None:
+            set_everywhere(described, chosen, name, value)
+    need_robot(described, chosen)
     folder = run or new_run_folder(described.name)
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)

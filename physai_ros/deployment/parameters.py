@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from physai_ros.deployment.graph import Graph
+from physai_ros.robot.share import share_path
 
 Overrides = dict[str, dict[str, Any]]
 """Node name → parameter name → value."""
@@ -41,6 +42,27 @@ def parse_settings(texts: Iterable[str], graph: Graph) -> Overrides:
         node, parameter, value = parse_setting(text, graph)
         overrides.setdefault(node, {})[parameter] = value
     return overrides
+
+
+def set_everywhere(graph: Graph, overrides: Overrides, name: str, value: object) -> None:
+    """Set a parameter of every process for which the graph names it, where `overrides` do not already.
+
+    Raises:
+        ValueError: the graph names it for no process.
+    """
+    named = [process.name for process in graph.processes if name in process.parameters]
+    if not named:
+        raise ValueError(f"Graph {graph.name!r} names no {name!r}; set one node's with --set node.{name}={value}.")
+    for node in named:
+        overrides.setdefault(node, {}).setdefault(name, value)
+
+
+def need_robot(graph: Graph, overrides: Overrides) -> None:
+    """Raise ValueError where a process waits to be told which robot it is for, which has no default."""
+    for process in graph.processes:
+        if process.parameters.get("robot", "any") == "" and not overrides.get(process.name, {}).get("robot"):
+            known = ", ".join(sorted(path.stem for path in share_path("config", "robots").glob("*.yaml")))
+            raise ValueError(f"Graph {graph.name!r} needs to know its arm: give --robot, one of {known}, or a .yaml.")
 
 
 def graph_parameters(graph: Graph, run: Path | None) -> Overrides:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from physai_ros import msg, srv
@@ -17,6 +18,7 @@ from physai_ros.robot.state import DriverMode
 from physai_ros.ros import qos
 from physai_ros.ros.conversions import from_message, outcome_message, to_message
 from physai_ros.ros.images import image_message
+from physai_ros.ros.joint_states import joint_state_message
 from physai_ros.ros.lifecycle import OK, WARN, ManagedNode, run
 from physai_ros.ros.parameters import parameter
 from physai_ros.ros.stamps import set_time
@@ -60,13 +62,17 @@ class DriverNode(ManagedNode):
         physics = shifted_arm(p.shift_seed) if p.physics == "shifted" else PhysicsParameters()
         physics = physics.with_values(_pairs(p.physics_names, p.physics_values))
         self._lock_step = p.mode == "lock_step"
-        self._driver = SimulatedDriver(spec, load_task(p.task), physics, p.seed, lock_step=self._lock_step)
+        self._driver = self._make_driver(spec, physics)
         self._task = p.task
         self._states = self.publisher(msg.DriverState, "driver_state", qos.CONTROL_WRITER)
         self._objects = self.publisher(msg.ObjectStates, "objects", qos.CONTROL_WRITER)
         # What only a simulator knows; a scripted operator sees it, no policy may.
         self._truth = self.publisher(msg.RobotState, "ground_truth", qos.CONTROL_WRITER)
         self._outcomes = self.publisher(msg.TaskOutcome, "task_outcome", qos.LATCHED)
+        # For whoever shows the arm: RViz, robot_state_publisher.
+        self._description = self.publisher(String, "robot_description", qos.LATCHED)
+        self._joints = self.publisher(JointState, "joint_states", qos.SENSOR_WRITER)
+        self._urdf = spec.urdf_path.read_text(encoding="utf-8")
         self._clock_writer = self.publisher(Clock, "/clock", qos.CLOCK_WRITER) if p.publish_clock else None
         self._pictures = None
         if p.camera_rate:
@@ -82,8 +88,13 @@ class DriverNode(ManagedNode):
         self.every(_REPEAT if self._lock_step else spec.control_period, self._tick)
         self._sent = -np.inf
 
+    def _make_driver(self, spec: RobotSpec, physics: PhysicsParameters) -> SimulatedDriver:
+        p = self.parameters
+        return SimulatedDriver(spec, load_task(p.task), physics, p.seed, lock_step=self._lock_step)
+
     def activate(self) -> None:
         """Measure for the first time."""
+        self._description.publish(String(data=self._urdf))
         self._publish()
 
     def deactivate(self) -> None:
@@ -133,7 +144,10 @@ class DriverNode(ManagedNode):
             set_time(clock.clock, arm.time)
             self._clock_writer.publish(clock)
         self._objects.publish(to_message(arm.object_states()))
-        self._states.publish(to_message(driver.measure()))
+        state = driver.measure()
+        self._states.publish(to_message(state))
+        if self._joints.get_subscription_count():
+            self._joints.publish(joint_state_message(state, driver.spec.gripper.joints))
         if self._truth.get_subscription_count():
             self._truth.publish(to_message(arm.task_state()))
         outcome = driver.test()

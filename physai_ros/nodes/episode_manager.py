@@ -44,6 +44,11 @@ class Parameters:
     purpose: str = parameter("train", "Why the own episodes are run.", choices=tuple(_PURPOSES))
     feedback_timeout: float = parameter(10.0, "Wait for the feedback of the episode before [s].", minimum=0.0)
     stall_timeout: float = parameter(15.0, "An episode whose time stands for so long is ended [s].", minimum=1.0)
+    ask_again: float = parameter(
+        0.0,
+        "Pause before a refused reset is asked for again [s], where a person sets up; 0: the episode is given up.",
+        minimum=0.0,
+    )
     reset_timeout: float = parameter(
         10.0, "Wait for the reset and for a safety monitor that may start [s].", minimum=0.1
     )
@@ -112,10 +117,13 @@ class EpisodeManager(ManagedNode):
     # Beginning.
 
     def _begin(self, context: EpisodeContext) -> None:
+        self._prepared, self._is_reset = context, False
+        self._ask_reset(context)
+
+    def _ask_reset(self, context: EpisodeContext) -> None:
         request = srv.ResetWorld.Request(
             episode_id=context.episode_id, task=context.task, scenario_json=context.scenario_json, seed=context.seed
         )
-        self._prepared, self._is_reset = context, False
         self._wait_for("reset")
         self._reset.call_async(request).add_done_callback(lambda done: self._on_reset(context.episode_id, done))
 
@@ -124,6 +132,9 @@ class EpisodeManager(ManagedNode):
         if context is None or context.episode_id != episode_id:
             return
         response = done.result()
+        if response is not None and not response.success and self.parameters.ask_again:
+            self._wait_for("operator")
+            return
         if response is None or not response.success:
             self._abandon(f"the world was not reset: {response.message if response else 'no answer'}")
             return
@@ -196,6 +207,8 @@ class EpisodeManager(ManagedNode):
             self._wait_for("")
         elif self._waiting_for == "retry" and waited > 1.0:
             self._wait_for("")
+        elif self._waiting_for == "operator" and waited > p.ask_again:
+            self._ask_reset(self._prepared)
         elif self._waiting_for == "reset" and waited > p.reset_timeout:
             self._abandon(f"reset_world did not answer within {p.reset_timeout:g} s; is the driver active?")
         # Lock-step waits for answers: the one guard in wall time against a process that is gone.
@@ -247,6 +260,9 @@ class EpisodeManager(ManagedNode):
         response.episode_id = self._episode.episode_id
         if request.label not in _LABELS:
             response.message = f"label is '{request.label}'; expected success, failure or nothing"
+        elif self._prepared is not None and self.parameters.ask_again and not request.label:
+            response.accepted, response.episode_id = True, self._prepared.episode_id
+            self._abandon("an operator gave it up")
         elif self._episode.phase != Phase.RUNNING:
             response.message = "no episode runs"
         else:

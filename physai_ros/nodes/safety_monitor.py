@@ -49,6 +49,9 @@ class Parameters:
     workspace_lower: tuple[float, ...] = parameter((), "Lower corner x, y, z of the tool's box [m]; empty: default.")
     workspace_upper: tuple[float, ...] = parameter((), "Upper corner x, y, z of the tool's box [m]; empty: default.")
     reduced_speed: bool = parameter(False, "Go at a quarter of the speed limits.")
+    first_motion: float = parameter(
+        0.0, "Motion at reduced speed after every start and resume [s]; 0: none.", minimum=0.0, maximum=600.0
+    )
     heed_alarm: bool = parameter(
         True, "Slow down, hold and ask for the operator when the policy's alarm is raised (only where it has one)."
     )
@@ -89,6 +92,7 @@ class SafetyMonitor(ManagedNode):
         kinematics = Kinematics(spec)
         self._supervisor = SafetySupervisor(spec, limits, kinematics)
         self._supervisor.set_reduced_speed(p.reduced_speed)
+        self._supervisor.set_first_motion(p.first_motion)
         self._picture = SafetyMarkers(spec.base_frame, limits, kinematics)
         self._journal = SafetyJournal(AuditLog(p.audit_log) if p.audit_log else None)
         self._supervisor.heed_alarm(p.heed_alarm)
@@ -273,7 +277,7 @@ class SafetyMonitor(ManagedNode):
             self._foreign = 0
         if self._markers.get_subscription_count():
             report, proposal = self._supervisor.status(), self._gate.proposal
-            self._markers.publish(self._picture.array(report, self._command, proposal, self.now()))
+            self._markers.publish(self._picture.array(report, self._command, proposal, self.now(), self._state))
 
     def _note_state(self) -> None:
         sequence = self._state.sequence if self._state is not None else 0

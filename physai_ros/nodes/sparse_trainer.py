@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from std_srvs.srv import SetBool
+from visualization_msgs.msg import MarkerArray
 
 from physai_ros import msg
 from physai_ros.experience.store import StoreError
@@ -20,6 +21,7 @@ from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.ros import qos
 from physai_ros.ros.graph_trials import from_feedback
+from physai_ros.ros.learning_markers import LearningMarkers
 from physai_ros.ros.lifecycle import OK, WARN, ManagedNode, run
 from physai_ros.ros.parameters import parameter
 from physai_ros.tasks.catalog import load_task
@@ -97,10 +99,13 @@ class SparseTrainerNode(ManagedNode):
             advantage=p.advantage,
             weighting=p.weighting,
         )
-        builder = TransitionBuilder(Kinematics(RobotSpec.load(p.robot)), task, chunk_steps=config.chunk_steps)
+        spec = RobotSpec.load(p.robot)
+        builder = TransitionBuilder(Kinematics(spec), task, chunk_steps=config.chunk_steps)
         folders = TrainingFolders(Path(p.store), Path(p.registry), Path(p.checkpoint))
         self._candidates = self.publisher(msg.Candidate, "candidate", qos.EVENT)
         self._statuses = self.publisher(msg.TrainingStatus, "training_status", qos.EVENT)
+        self._markers = self.publisher(MarkerArray, "learning_markers", qos.EVENT)
+        self._picture = LearningMarkers(spec.base_frame)
         self._paused = False
         self._problem = ""
         self._feedback: OrderedDict[str, EpisodeFeedbackRecord] = OrderedDict()
@@ -111,7 +116,13 @@ class SparseTrainerNode(ManagedNode):
         self.every(1.0, self._publish_status)
         # Last: it takes the folder of the samples, which a configuration that fails must not keep.
         self._training = BackgroundTraining(
-            folders, task, builder, config, candidate_every=p.candidate_every, on_candidate=self._announce
+            folders,
+            task,
+            builder,
+            config,
+            candidate_every=p.candidate_every,
+            on_candidate=self._announce,
+            on_episode=self._picture.add,
         )
 
     def activate(self) -> None:
@@ -222,6 +233,8 @@ class SparseTrainerNode(ManagedNode):
             if trainer.control.uniform:
                 message.detail = f"{trainer.control.reason}; {message.detail}"
         self._statuses.publish(message)
+        if self._markers.get_subscription_count():
+            self._markers.publish(self._picture.array(message, self.now()))
 
 
 def main() -> int:

@@ -13,6 +13,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from physai_ros.robot.action import RobotAction
 from physai_ros.robot.command import SafeCommand
 from physai_ros.robot.kinematics import Kinematics
+from physai_ros.robot.state import DriverState
 from physai_ros.ros.stamps import set_time
 from physai_ros.safety.limits import SafetyLimits
 from physai_ros.safety.report import SafetyReport
@@ -27,11 +28,12 @@ _COLOURS = {
     SafetyState.STOPPED: _RED,
 }
 _NEAR = 0.1  # share of a limit that is left from which it is drawn red
+_METRES_PER_NEWTON = 0.01
 _LIFETIME = 0.5  # [s]: what a dead monitor said must not stay in the picture
 
 
 class SafetyMarkers:
-    """Draws workspace, volumes, the nearest wall, margins, proposed and permitted tool, the stop and its reason.
+    """Draws workspace, volumes, nearest wall, margins, proposed and permitted tool, stop, reason, force on the tool.
 
     Not safe to share between threads, as `Kinematics` is not.
     """
@@ -42,14 +44,21 @@ class SafetyMarkers:
         self._kinematics = kinematics
 
     def array(
-        self, report: SafetyReport, command: SafeCommand | None, proposal: RobotAction | None, stamp: float
+        self,
+        report: SafetyReport,
+        command: SafeCommand | None,
+        proposal: RobotAction | None,
+        stamp: float,
+        measured: DriverState | None = None,
     ) -> MarkerArray:
-        """All markers at `stamp` [s]; what has no command or no usable proposal is left out."""
+        """All markers at `stamp` [s]; what has no command, no usable proposal or no force sensor is left out."""
         markers = [self._workspace(report), *self._volumes(), *self._words(report)]
         if command is not None:
             tool = self._kinematics.tool_pose(command.positions).position
             markers += [self._ball("permitted", tool, 0.025, _GREEN), self._wall(tool), self._stop(command)]
             markers += self._proposed(tool, proposal)
+        if measured is not None and measured.wrench_valid and measured.joint_names == self._limits.joint_names:
+            markers.append(self._force(measured))
         for marker in markers:
             set_time(marker.header.stamp, stamp)
         return MarkerArray(markers=markers)
@@ -118,6 +127,17 @@ class SafetyMarkers:
         arrow.scale.y, arrow.scale.z = 0.012, 0.02
         arrow.points = [_point(permitted), _point(tool)]
         return [self._ball("proposed", tool, 0.02, _YELLOW), arrow]
+
+    def _force(self, measured: DriverState) -> Marker:
+        """Arrow of the force on the tool, 100 N a metre, red over the budget of the phase that is the tightest."""
+        pose = self._kinematics.tool_pose(np.asarray(measured.joint_positions, dtype=float))
+        force = pose.rotation @ np.asarray(measured.wrench, dtype=float)[:3]
+        budget = min([self._limits.force_budget, *self._limits.force_budgets.values()])
+        arrow = self._marker("force", Marker.ARROW, _RED if np.linalg.norm(force) > budget else _GREEN, 0.008)
+        arrow.scale.y, arrow.scale.z = 0.016, 0.02
+        arrow.points = [_point(pose.position), _point(pose.position + _METRES_PER_NEWTON * np.nan_to_num(force))]
+        arrow.text = f"{np.linalg.norm(force):.1f} N"
+        return arrow
 
     def _words(self, report: SafetyReport) -> list[Marker]:
         colour = _COLOURS[report.state]

@@ -35,7 +35,7 @@ class DriverGuard:
         self.command_sequence = 0
         self.initialise(spec.home_positions)
 
-    def initialise(self, positions: np.ndarray) -> None:
+    def initialise(self, positions: np.ndarray, gripper_command: float = 1.0) -> None:
         """Put the set-point at `positions` (n_joints,) [rad], at rest; no command is in force. Mode and claim stay."""
         positions = np.array(positions, dtype=float)
         if positions.shape != self._spec.home_positions.shape or not np.isfinite(positions).all():
@@ -47,9 +47,14 @@ class DriverGuard:
         self._stop = StopTrajectory(self._period, positions[np.newaxis])
         self._accepted = self._stop_began = -math.inf
         self._played = 0
-        self._gripper = 1.0
+        self._gripper = gripper_command
         if self.mode == DriverMode.STOPPING:
             self.mode = DriverMode.STOPPED
+
+    def latch(self, positions: np.ndarray) -> None:
+        """Stay latched at `positions` (n_joints,) [rad] until `resume`: the robot stopped, and follows nothing."""
+        self.initialise(positions, self._gripper)
+        self.mode = DriverMode.STOPPED
 
     def claim(self, claimant: str) -> str:
         """Token that every command must carry; ends the claim before it and stops the arm until `resume`."""
@@ -73,8 +78,7 @@ class DriverGuard:
         """Take `command` if it may be taken; a refusal is counted under its reason in `refused`."""
         reason = self._problem(command, now)
         if reason:
-            self.refused[reason] += 1
-            self.last_refusal = reason
+            self.refuse(reason)
             return False
         order = self._order(command)
         self._command = command
@@ -84,6 +88,27 @@ class DriverGuard:
         self._gripper = float(command.gripper_command)
         self._accepted, self._played = now, 0
         return True
+
+    def refuse(self, reason: str) -> None:
+        """Count a command that may not be taken."""
+        self.refused[reason] += 1
+        self.last_refusal = reason
+
+    @property
+    def set_point(self) -> np.ndarray:
+        """Where the set-point stands (n_joints,) [rad]."""
+        return self._set.copy()
+
+    @property
+    def gripper_command(self) -> float:
+        """Gripper command in force, -1 (closed) to 1 (open)."""
+        return self._gripper
+
+    @property
+    def remaining_stop(self) -> StopTrajectory:
+        """What is left of the stop from the set-point on, at least its end."""
+        path = self._stop.positions
+        return StopTrajectory(self._stop.time_step, path[min(self._played, len(path) - 1) :])
 
     def setpoint(self, now: float) -> tuple[np.ndarray, float]:
         """Set-point (n_joints,) [rad] and gripper command in -1 ... 1 to be tracked at `now`."""
@@ -123,9 +148,7 @@ class DriverGuard:
         if self.mode == DriverMode.STOPPING:
             return False, "the arm is still stopping; resume when it rests"
         if self.mode != DriverMode.ACTIVE:
-            gripper = self._gripper
-            self.initialise(self._set)  # no old command may run on
-            self._gripper = gripper
+            self.initialise(self._set, self._gripper)  # no old command may run on
             self.mode = DriverMode.ACTIVE
         return True, "active"
 

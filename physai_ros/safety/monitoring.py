@@ -23,6 +23,11 @@ def is_overtaken(sequence: int, newest: int) -> bool:
     return 0 <= newest - sequence <= _REORDERED
 
 
+def fault_condition(fault: DriverFault) -> str:
+    """Name of the condition that tells of this fault, as `driver_reflex`."""
+    return f"driver_{DriverFault(fault).name.lower()}"
+
+
 class Observation(NamedTuple):
     """Conditions seen in one driver state, and its `positions` and `commanded` (n_joints,) [rad] in our joint order.
 
@@ -67,7 +72,7 @@ class StateMonitor:
         """Conditions and joint positions of one driver state."""
         conditions: set[str] = set()
         if state.fault != DriverFault.NONE:
-            conditions.add("driver_fault")
+            conditions |= {"driver_fault", fault_condition(state.fault)}
         positions, commanded = self._joints(state)
         if positions is None:
             conditions |= {"state_invalid", "state_invalid_sustained"}

@@ -28,6 +28,7 @@ from physai_ros.safety.tracking import ReferenceTracker
 _SILENCE = 0.06  # [s] without a driver state
 _JUMP = 0.5  # [s] by which stamps and the steady clock may come apart from one state to the next
 _LOST = 1.0  # [s] without a driver state
+_FIRST_MOTION_MARGIN = 0.2  # [s] that we go slowly for longer than a driver that counts from what reached it
 _ALARM_PATIENCE = 1.0  # [s] that an alarm of the policy only slows the arm
 
 
@@ -52,6 +53,7 @@ class SafetySupervisor:
         self._kinematics = kinematics
         self._altered = self._refused = self._decisions = self._foreign = 0
         self._reduced = False
+        self._first_motion = self._slow_cycles = 0
         self._separation = UNWATCHED
         self._heeds_alarm = True
         self._forget(SetPoint.at_rest(spec.home_positions))
@@ -108,6 +110,7 @@ class SafetySupervisor:
             return False, problem
         self._arbiter.bar(self._last_sequence)
         self._monitor.driver_may_start()
+        self._slow_cycles = self._first_motion
         self.answer_alarm()
         self._carried.clear()
         return True, "holding; the arm moves again with the next proposal"
@@ -137,6 +140,11 @@ class SafetySupervisor:
     def set_separation(self, separation: Separation) -> None:
         """Go at most at this share of the speed limits; at none of it, hold."""
         self._separation = separation
+
+    def set_first_motion(self, seconds: float) -> None:
+        """Go at reduced speed until the command has moved for `seconds` after every `resume`; 0: at full speed."""
+        self._first_motion = round((seconds + _FIRST_MOTION_MARGIN) / self._period) if seconds > 0 else 0
+        self._slow_cycles = self._first_motion
 
     def set_reduced_speed(self, reduced: bool) -> None:
         """Go at the limits' `reduced_scale` of speed, or at full speed again."""
@@ -188,6 +196,9 @@ class SafetySupervisor:
             conditions.add(refusal)
         if self._reduced:
             conditions.add("reduced_speed")
+        if self._slow_cycles:
+            conditions.add("first_motion")
+            self._slow_cycles -= not self._motion.at_rest
         if self._separation.condition:
             conditions.add(self._separation.condition)
         state = self._machine.update(conditions)

@@ -207,12 +207,12 @@ class SimulatedArm:
     def task_state(self) -> RobotState:
         """The true state of arm and objects, for the task's test, the expert and the operator."""
         if self._true_state is None or self._true_state.sequence != self.sequence:
-            self._true_state = self._robot_state(*self._true_states())
+            self._true_state = robot_state(self.kinematics, *self._true_states())
         return self._true_state
 
     def perceived_state(self) -> RobotState:
         """Arm and objects as measured at this instant, aligned without any filter."""
-        return self._robot_state(*self._measure())
+        return robot_state(self.kinematics, *self._measure())
 
     def contacts(self) -> list[Contact]:
         """Everything that touches at the end of the last cycle, table and objects included."""
@@ -233,6 +233,23 @@ class SimulatedArm:
         if size not in self._cameras:
             self._cameras[size] = Camera(self.model, height, width)
         return self._cameras[size].render(self._data, camera)
+
+    def place_object(self, name: str, pose: np.ndarray) -> None:
+        """Put one object at `pose` (7,): position [m] and quaternion wxyz, at rest.
+
+        Raises:
+            ValueError: the task has no such object.
+        """
+        if name not in self._object_places:
+            raise ValueError(f"no object '{name}'; there are: {', '.join(self._object_places) or 'none'}")
+        address, mocap = self._object_places[name]
+        if mocap < 0:
+            self._data.qpos[address : address + 7] = pose
+            dof = self.model.joint(name).dofadr[0]
+            self._data.qvel[dof : dof + 6] = 0.0
+        else:
+            self._data.mocap_pos[mocap], self._data.mocap_quat[mocap] = pose[:3], pose[3:]
+        self._measured = self._truth = self._true_state = None
 
     def snapshot(self) -> np.ndarray:
         """Positions of everything, for `restore`."""
@@ -368,32 +385,6 @@ class SimulatedArm:
             objects.quaternions_wxyz = np.stack(turned, axis=1)
         return driver, objects
 
-    def _robot_state(self, driver: DriverState, objects: ObjectStates) -> RobotState:
-        pose, jacobian = self.kinematics.tool_pose_and_jacobian(driver.joint_positions)
-        return RobotState(
-            stamp=driver.stamp,
-            sequence=driver.sequence,
-            joint_names=driver.joint_names,
-            joint_positions=driver.joint_positions,
-            joint_velocities=driver.joint_velocities,
-            joint_torques=driver.joint_torques,
-            commanded_positions=driver.commanded_positions,
-            ee_position=pose.position,
-            ee_orientation=quaternion_wxyz(pose.rotation),
-            ee_velocity=jacobian @ driver.joint_velocities,
-            wrench=driver.wrench,
-            contact_forces=driver.contact_forces,
-            gripper_width=driver.gripper_width,
-            gripper_force=driver.gripper_force,
-            gripper_command=driver.gripper_command,
-            object_poses={
-                name: np.concatenate([position, quaternion])
-                for name, position, quaternion in zip(
-                    objects.names, objects.positions, objects.quaternions_wxyz, strict=True
-                )
-            },
-        )
-
     def _object_pose(self, name: str) -> np.ndarray:
         address, mocap = self._object_places[name]
         if mocap < 0:
@@ -403,6 +394,34 @@ class SimulatedArm:
     def _geom_owner(self, geom: int) -> str:
         name = self.model.geom(geom).name
         return name or self.model.body(self.model.geom_bodyid[geom]).name
+
+
+def robot_state(kinematics: Kinematics, driver: DriverState, objects: ObjectStates) -> RobotState:
+    """Arm and objects of one instant as one state, aligned without any filter."""
+    pose, jacobian = kinematics.tool_pose_and_jacobian(driver.joint_positions)
+    return RobotState(
+        stamp=driver.stamp,
+        sequence=driver.sequence,
+        joint_names=driver.joint_names,
+        joint_positions=driver.joint_positions,
+        joint_velocities=driver.joint_velocities,
+        joint_torques=driver.joint_torques,
+        commanded_positions=driver.commanded_positions,
+        ee_position=pose.position,
+        ee_orientation=quaternion_wxyz(pose.rotation),
+        ee_velocity=jacobian @ driver.joint_velocities,
+        wrench=driver.wrench,
+        contact_forces=driver.contact_forces,
+        gripper_width=driver.gripper_width,
+        gripper_force=driver.gripper_force,
+        gripper_command=driver.gripper_command,
+        object_poses={
+            name: np.concatenate([position, quaternion])
+            for name, position, quaternion in zip(
+                objects.names, objects.positions, objects.quaternions_wxyz, strict=True
+            )
+        },
+    )
 
 
 def _damping_ratio(restitution: float) -> float:

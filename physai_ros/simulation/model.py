@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import mujoco
 import numpy as np
@@ -17,6 +18,17 @@ GRIPPER_STIFFNESS = 8000.0  # [N/m]
 GRIPPER_DAMPING = 80.0  # [N s/m]
 CONTACT_TIME = 0.01  # [s] time constant of contacts
 GOAL_MARK = "goal mark"
+
+
+class View(NamedTuple):
+    """A camera at `position` that looks at `target`, base frame [m]; `fovy` is its vertical field of view [degree]."""
+
+    position: tuple[float, float, float]
+    target: tuple[float, float, float]
+    fovy: float
+
+
+SCENE_CAMERA = View((1.25, -0.70, 0.75), (0.38, 0.0, 0.22), 40.0)
 
 # What touches what: arm and objects touch the table and one another; the arm's links do not touch each other.
 _TABLE, _ARM, _OBJECT = 1, 2, 4
@@ -144,10 +156,10 @@ def _add_cameras(scene: mujoco.MjSpec, spec: RobotSpec) -> None:
     tool = scene.body(spec.tool_frame)
     if tool is None:
         raise RobotSpecError(f"{spec.urdf_path}: there is no link '{spec.tool_frame}'; correct tool_frame")
-    position, target = np.array([1.25, -0.70, 0.75]), np.array([0.38, 0.0, 0.22])
-    forward = target - position
+    position = np.array(SCENE_CAMERA.position)
+    forward = np.array(SCENE_CAMERA.target) - position
     right = np.cross(forward, [0.0, 0.0, 1.0])
-    view = scene.worldbody.add_camera(name="scene", pos=position, fovy=40.0)
+    view = scene.worldbody.add_camera(name="scene", pos=position, fovy=SCENE_CAMERA.fovy)
     _look_along(view, right, np.cross(right, forward))
     # Beside the hand, leaning towards what lies between the fingers.
     view = tool.add_camera(name="wrist", pos=[0.07, 0.0, -0.04], fovy=75.0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
+from typing import Protocol
 
 import numpy as np
 
 from physai_ros.robot.spec import RobotSpec
-from physai_ros.robot.state import DriverFault, DriverState
+from physai_ros.robot.state import DriverFault, DriverState, ObjectStates, RobotState
 from physai_ros.safety.command import SafeCommand
 from physai_ros.safety.driver_guard import DriverGuard
 from physai_ros.simulation.arm import SimulatedArm
@@ -18,6 +19,38 @@ from physai_ros.tasks.task import Outcome, Scenario, Task, TaskTest
 _FOREIGN = frozenset({"token", "not_claimed"})
 
 
+class Arm(Protocol):
+    """A simulated arm and its world, whoever simulates it: what `SimulatedArm` says, this says."""
+
+    task: Task
+    sequence: int
+
+    @property
+    def time(self) -> float:
+        """Simulated time [s]."""
+
+    def reset(self, scenario: Scenario, seed: int, physics: PhysicsParameters | None = None) -> None:
+        """Put the world into a scenario's start state; raises ValueError where that cannot be."""
+
+    def step(self, positions: np.ndarray, gripper_command: float) -> None:
+        """Go on one control cycle."""
+
+    def driver_state(self) -> DriverState:
+        """What the driver measures."""
+
+    def object_states(self) -> ObjectStates:
+        """What perception sees."""
+
+    def task_state(self) -> RobotState:
+        """What the task's test judges."""
+
+    def render(self, camera: str, height: int, width: int) -> np.ndarray:
+        """A picture (height, width, 3) uint8."""
+
+    def close(self) -> None:
+        """Let go of the simulator."""
+
+
 class SimulatedDriver:
     """One simulated arm behind a driver guard, with the task's test on the true state while an episode runs.
 
@@ -25,15 +58,24 @@ class SimulatedDriver:
     """
 
     def __init__(
-        self, spec: RobotSpec, task: Task, physics: PhysicsParameters, seed: int, *, lock_step: bool = False
+        self,
+        spec: RobotSpec,
+        task: Task,
+        physics: PhysicsParameters,
+        seed: int,
+        *,
+        lock_step: bool = False,
+        make_arm: Callable[[Task], Arm] | None = None,
     ) -> None:
+        """`make_arm` makes the arm in a task's world; None: in MuJoCo, with `physics` and `seed`."""
         self.spec = spec
         self.guard = DriverGuard(spec)
-        self.arm = SimulatedArm(spec, task, physics, seed)
+        self._make_arm = make_arm or (lambda of: SimulatedArm(spec, of, self._physics, seed))
+        self._physics = physics
+        self.arm = self._make_arm(task)
         self.lock_step = lock_step
         self.episode_id = ""
         self.outcome: Outcome | None = None
-        self._physics = physics
         self._pressed = False
         self._test: TaskTest | None = None
         self._goal = np.zeros(0)
@@ -55,10 +97,10 @@ class SimulatedDriver:
             ValueError: the scenario does not fit the task.
         """
         if task.name != self.arm.task.name:
-            sequence = self.arm.sequence
+            arm = self._make_arm(task)
+            arm.sequence = self.arm.sequence
             self.arm.close()
-            self.arm = SimulatedArm(self.spec, task, self._physics, seed)
-            self.arm.sequence = sequence
+            self.arm = arm
         self.arm.reset(scenario, seed, self._physics)
         self.guard.initialise(self.arm.driver_state().commanded_positions)
         self.episode_id = episode_id
@@ -74,8 +116,8 @@ class SimulatedDriver:
         guard = self.guard
         state = copy(self.arm.driver_state())
         state.mode = guard.mode
-        state.fault = DriverFault.ESTOP if self._pressed else DriverFault.NONE
-        state.fault_text = "emergency stop; call resume" if self._pressed else ""
+        if self._pressed:
+            state.fault, state.fault_text = DriverFault.ESTOP, "emergency stop; call resume"
         state.command_sequence = guard.command_sequence
         state.commands_refused = guard.commands_refused
         state.lock_step = self.lock_step

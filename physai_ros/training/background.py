@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from physai_ros.experience.episode import Purpose
+from physai_ros.experience.episode import Episode, Purpose
 from physai_ros.experience.store import EpisodeStore, StoreError
 from physai_ros.policy.registry import PolicyManifest, PolicyRegistry
 from physai_ros.tasks.task import Task
@@ -49,7 +49,9 @@ class BackgroundTraining:
         *,
         candidate_every: int = 5,
         on_candidate: Callable[[PolicyManifest], None] = lambda manifest: None,
+        on_episode: Callable[[Episode, Transitions], None] = lambda episode, transitions: None,
     ) -> None:
+        """`on_episode` is told of every episode that is taken in, `on_candidate` of every version that is offered."""
         self.folders = folders
         self.config = config
         self.trainer: SparseTrainer | None = None
@@ -60,6 +62,7 @@ class BackgroundTraining:
         self._registry = PolicyRegistry(folders.registry)
         self._candidate_every = candidate_every
         self._on_candidate = on_candidate
+        self._on_episode = on_episode
         self._store: EpisodeStore | None = None
         self._seen: set[str] = set()
         self._queue: deque[str] = deque()
@@ -151,6 +154,7 @@ class BackgroundTraining:
         except ValueError as error:
             self._quarantine(f"episode {episode_id}: {error}")
             return
+        self._on_episode(episode, transitions)
         if not trainer.ready:
             return
         if episode.context.purpose == Purpose.TRAIN:

@@ -252,6 +252,7 @@ def test_tracking_error_holds_then_stops(loop):
     ("changes", "reason"),
     [
         ({"fault": DriverFault.REFLEX}, "driver_fault"),
+        *(({"fault": fault}, f"driver_{fault.name.lower()}") for fault in DriverFault if fault != DriverFault.NONE),
         ({"mode": DriverMode.STOPPED}, "driver_stopped"),
         ({"mode": DriverMode.STOPPING}, "driver_stopped"),
     ],
@@ -368,6 +369,28 @@ def test_reduced_speed_brakes_to_the_reduced_limits(loop):
         loop.cycle(loop.spec.home_positions + 1.5)
     assert loop.supervisor.status().state == SafetyState.LIMITED
     assert (np.abs(loop.supervisor.set_point.velocities) <= 0.25 * loop.limits.velocity + 1e-9).all()
+    check_motion(loop)
+
+
+def test_the_first_motion_after_a_resume_is_slow(loop):
+    loop.supervisor.set_first_motion(0.5)
+    goal = loop.spec.home_positions + 1.5
+    for _ in range(30):
+        loop.cycle(loop.spec.home_positions)  # standing still proves nothing
+    for _ in range(60):
+        loop.cycle(goal)
+        assert (np.abs(loop.supervisor.set_point.velocities) <= 0.25 * loop.limits.velocity + 1e-9).all()
+        assert "first_motion" in loop.supervisor.reasons
+    for _ in range(60):
+        loop.cycle(goal)
+    assert (np.abs(loop.supervisor.set_point.velocities) > 0.3 * loop.limits.velocity).any()
+    assert "first_motion" not in loop.supervisor.reasons
+    loop.supervisor.emergency_stop()
+    for _ in range(60):
+        loop.cycle(goal)
+    loop.start()
+    loop.cycle(goal)
+    assert "first_motion" in loop.supervisor.reasons
     check_motion(loop)
 
 

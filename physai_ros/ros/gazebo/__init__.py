@@ -1,0 +1,1 @@
+"""Gazebo over ROS topics and services: the arm there, and a stand-in for it."""

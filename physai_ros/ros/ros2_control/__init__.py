@@ -1,0 +1,1 @@
+"""Arms that ros2_control brings up: their controllers as a driver."""
