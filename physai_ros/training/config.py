@@ -49,7 +49,7 @@ class TrainerConfig:
     batch_size: int = 256
     demonstration_share: float = 0.25
     warm_start_updates: int = 2000
-    updates_per_episode: int = 120
+    updates_per_episode: int = 60
     learning_rate: float = 1e-3
     fine_learning_rate: float = 5e-4
     averaging: float = 0.995
