@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 ARGS ?=
 
-.PHONY: help setup demo test test-full bench lint
+.PHONY: help setup demo test test-full test-robots bench lint
 help:
 	@echo "make setup      the environment $(VENV) with the command $(VENV)/bin/physai"
 	@echo "make demo       the whole graph on the simulated arm (ARGS='--minutes 10')"
 	@echo "make test       style, floors and tests: what CI runs (ARGS='-k name')"
 	@echo "make test-full  the same with the long soaks"
+	@echo "make test-robots  drivers of real arms by their vendors' clients, against emulated robots"
 	@echo "make bench      every bench (ARGS='latency' for one)"
 	@echo "make lint       style and floors alone"
 
@@ -29,6 +30,9 @@ test: lint
 
 test-full: lint
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+test-robots: setup
+	$(VENV)/bin/python tools/test_robots.py $(ARGS)
 
 bench: setup
 	@for name in $(or $(ARGS),latency safety fusion replay training transfer isolation); do \
