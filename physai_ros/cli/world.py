@@ -16,7 +16,8 @@ def world(
     task: Annotated[str, typer.Option(help="Task whose objects are in it.")] = "pick_place",
     camera: Annotated[bool, typer.Option(help="With a camera, which needs OpenGL.")] = True,
     control: Annotated[
-        str, typer.Option(help="How the arm is driven: bridge (topics of its joints) or ros2_control (gz_ros2_control).")
+        str,
+        typer.Option(help="How the arm is driven: bridge (topics of its joints) or ros2_control (gz_ros2_control)."),
     ] = "bridge",
     shift: Shift = None,
     physics: Physics = None,
@@ -41,7 +42,7 @@ def world(
     if control == "ros2_control":
         urdf = controlled_urdf(spec, str(share_path("config", "gazebo", "controllers.yaml")))
         (out / "arm.urdf").write_text(urdf)
-        typer.echo(f'ros2 run robot_state_publisher robot_state_publisher {out / "arm.urdf"}')
+        typer.echo(f"ros2 run robot_state_publisher robot_state_publisher {out / 'arm.urdf'}")
         typer.echo(f"ros2 run ros_gz_sim create -world {WORLD} -topic robot_description")
         typer.echo("ros2 run controller_manager spawner joint_state_broadcaster arm_controller hand_controller")
         return

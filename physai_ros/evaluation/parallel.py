@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from types import TracebackType
 
 import physai_ros
 from physai_ros.evaluation.trials import Trial, TrialResult, TrialRunner, TrialSettings
@@ -48,10 +49,88 @@ def run_trials(
         return []
     heard = on_result or (lambda _result: None)
     if workers <= 0:
-        results = _run_here(waiting, settings, heard, cancelled)
-    else:
-        results = _run_in_processes(waiting, settings, min(workers, len(waiting)), niceness, heard, cancelled)
-    return sorted(results, key=lambda result: result.index)
+        return sorted(_run_here(waiting, settings, heard, cancelled), key=lambda result: result.index)
+    with TrialCrew(workers, niceness) as crew:
+        return crew.run(waiting, settings, on_result=on_result, cancelled=cancelled)
+
+
+class TrialCrew:
+    """Processes that run trials, kept while the settings stay the same: to start one takes seconds.
+
+    Not safe to share between threads.
+    """
+
+    def __init__(self, workers: int, niceness: int = 0) -> None:
+        """At most so many processes, each with this niceness; they are started when there is work for them."""
+        self._most, self._niceness = workers, niceness
+        self._settings: TrialSettings | None = None
+        self._workers: list[_Worker] = []
+        self._replies: SimpleQueue[tuple[_Worker, str]] = SimpleQueue()
+
+    def run(
+        self,
+        trials: Iterable[Trial],
+        settings: TrialSettings,
+        *,
+        on_result: Callable[[TrialResult], None] | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> list[TrialResult]:
+        """Results in the order of the trials' indices, as of `run_trials`.
+
+        Raises:
+            TrialError, Cancelled: as `run_trials`; the processes are ended.
+        """
+        waiting = deque(trials)
+        if settings != self._settings or any(worker.ended for worker in self._workers):
+            self.close()
+            self._settings = settings
+        while len(self._workers) < min(self._most, len(waiting)):
+            self._workers.append(_Worker(settings, self._niceness, self._replies))
+        try:
+            results = self._run(waiting, on_result or (lambda _result: None), cancelled)
+        except BaseException:
+            self.close()
+            raise
+        return sorted(results, key=lambda result: result.index)
+
+    def close(self) -> None:
+        """End the processes, whatever they are doing."""
+        for worker in self._workers:
+            worker.end()
+        self._workers.clear()
+        self._replies = SimpleQueue()
+
+    def __enter__(self) -> TrialCrew:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(
+        self, waiting: deque[Trial], heard: Callable[[TrialResult], None], cancelled: Callable[[], bool]
+    ) -> list[TrialResult]:
+        total, results = len(waiting), []
+        for worker in self._workers:
+            worker.give(waiting)
+        while len(results) < total:
+            if cancelled():
+                raise Cancelled(f"cancelled after {len(results)} of {total} episodes")
+            try:
+                worker, line = self._replies.get(timeout=0.2)
+            except Empty:
+                continue
+            if not line:
+                code = worker.exit_code()
+                raise TrialError(f"a process that runs trials died (exit code {code}); run it again")
+            reply = json.loads(line)
+            if "error" in reply:
+                raise TrialError(reply["error"])
+            results.append(TrialResult(**reply))
+            heard(results[-1])
+            worker.give(waiting)
+        return results
 
 
 def _run_here(
@@ -76,43 +155,6 @@ def _run_here(
     return results
 
 
-def _run_in_processes(
-    waiting: deque[Trial],
-    settings: TrialSettings,
-    workers: int,
-    niceness: int,
-    heard: Callable[[TrialResult], None],
-    cancelled: Callable[[], bool],
-) -> list[TrialResult]:
-    total, results = len(waiting), []
-    replies: SimpleQueue[tuple[_Worker, str]] = SimpleQueue()
-    crew = [_Worker(settings, niceness, replies) for _ in range(workers)]
-    try:
-        for worker in crew:
-            worker.give(waiting)
-        while len(results) < total:
-            if cancelled():
-                raise Cancelled(f"cancelled after {len(results)} of {total} episodes")
-            try:
-                worker, line = replies.get(timeout=0.2)
-            except Empty:
-                continue
-            if not line:
-                if worker.busy:
-                    raise TrialError(f"a process that runs trials died (exit code {worker.exit_code()}); run it again")
-                continue
-            reply = json.loads(line)
-            if "error" in reply:
-                raise TrialError(reply["error"])
-            results.append(TrialResult(**reply))
-            heard(results[-1])
-            worker.give(waiting)
-    finally:
-        for worker in crew:
-            worker.end()
-    return results
-
-
 class _Worker:
     """One process and the thread that reads its replies; an empty line says that it ended."""
 
@@ -133,12 +175,15 @@ class _Worker:
         self._reader.start()
 
     def give(self, waiting: deque[Trial]) -> None:
-        """Hand over the next trial; when there is none left, let the process end."""
+        """Hand over the next trial, where there is one left."""
         self.busy = bool(waiting)
         if waiting:
             self._send(json.dumps(asdict(waiting.popleft())))
-        elif not self._process.stdin.closed:
-            self._process.stdin.close()
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is no such process any more."""
+        return self._process.poll() is not None
 
     def exit_code(self) -> int:
         """Exit code of the process, once it has ended."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from scipy import stats
 
+from physai_ros.evaluation.parallel import TrialCrew
 from physai_ros.evaluation.protocol import Evaluation, EvaluationRequest, compared, evaluate
 from physai_ros.evaluation.shadow import ShadowReport, recorded_observations, shadow_run
 from physai_ros.evaluation.trials import TrialResult, TrialSettings
@@ -73,6 +74,7 @@ def judge_candidate(
     recordings: str = "",
     workers: int = 0,
     niceness: int = 0,
+    crew: TrialCrew | None = None,
     on_result: Callable[[TrialResult], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> PromotionResult:
@@ -113,6 +115,7 @@ def judge_candidate(
             settings,
             workers=workers,
             niceness=niceness,
+            crew=crew,
             on_result=on_result,
             cancelled=cancelled,
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from physai_ros.evaluation.parallel import run_trials
+from physai_ros.evaluation.parallel import TrialCrew, run_trials
 from physai_ros.evaluation.scenario_sets import scenario_seeds
 from physai_ros.evaluation.statistics import Interval, clopper_pearson
 from physai_ros.evaluation.trials import Trial, TrialResult, TrialSettings
@@ -102,13 +102,15 @@ def evaluate(
     *,
     workers: int = 0,
     niceness: int = 0,
+    crew: TrialCrew | None = None,
     on_result: Callable[[TrialResult], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     run: RunTrials | None = None,
 ) -> Evaluation:
     """Every scenario by both policies, in an order that is shuffled by the request's seed.
 
-    `run` (the trials in that order) -> results runs them elsewhere than in simulation, such as on the live graph.
+    `crew` runs them in place of processes of this call's own; `run` (the trials in that order) -> results elsewhere
+    than in simulation, such as on the live graph.
 
     Raises:
         TrialError: a trial could not be run.
@@ -127,6 +129,8 @@ def evaluate(
     began = time.monotonic()
     if run is not None:
         found = run(shuffled)
+    elif crew is not None:
+        found = crew.run(shuffled, settings, on_result=on_result, cancelled=cancelled)
     else:
         found = run_trials(
             shuffled, settings, workers=workers, niceness=niceness, on_result=on_result, cancelled=cancelled

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from physai_ros.evaluation.jobs import EvaluationJobs, JobHandle, JobOutcome
+from physai_ros.evaluation.parallel import TrialCrew
 from physai_ros.evaluation.promotion import (
     PromotionResult,
     PromotionRule,
@@ -47,8 +48,7 @@ class EvaluationService:
         self._settings = settings
         self._rule = rule
         self._recordings = recordings
-        self._workers = workers
-        self._niceness = niceness
+        self._crew = TrialCrew(workers, niceness) if workers > 0 else None
         self._graph = graph
         self._outcomes: dict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=30))
         self._testing = ""
@@ -134,6 +134,8 @@ class EvaluationService:
     def close(self) -> None:
         """Stop what runs."""
         self.jobs.close()
+        if self._crew is not None:
+            self._crew.close()
 
     def _evaluate(self, request: EvaluationRequest, job: JobHandle) -> JobOutcome:
         settings = replace(self._settings, task=request.task)
@@ -143,8 +145,7 @@ class EvaluationService:
         evaluation = evaluate(
             request,
             settings,
-            workers=self._workers,
-            niceness=self._niceness,
+            crew=self._crew,
             on_result=job.on_result,
             cancelled=job.cancelled,
             run=run,
@@ -160,8 +161,7 @@ class EvaluationService:
             self._settings,
             self._rule,
             recordings=self._recordings,
-            workers=self._workers,
-            niceness=self._niceness,
+            crew=self._crew,
             on_result=job.on_result,
             cancelled=job.cancelled,
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
-from physai_ros.evaluation.parallel import Cancelled, TrialError, run_trials
+from physai_ros.evaluation.parallel import Cancelled, TrialCrew, TrialError, run_trials
 from physai_ros.evaluation.rollout import Rollout
 from physai_ros.evaluation.scenario_sets import scenario_of, scenario_seeds
 from physai_ros.evaluation.trials import Trial, TrialSettings
@@ -96,6 +98,38 @@ def test_the_number_of_workers_changes_nothing(registry: PolicyRegistry, tmp_pat
     assert [result.outcome() for result in here] == [result.outcome() for result in beside]
     assert sorted(heard) == list(range(len(trials)))
     assert any(result.success for result in here)
+
+
+def workers() -> set[int]:
+    children = psutil.Process().children()
+    return {each.pid for each in children if "physai_ros.evaluation.worker" in each.cmdline()}
+
+
+def test_a_crew_is_kept_while_the_settings_stay_and_replaced_where_it_died(registry: PolicyRegistry) -> None:
+    settings = TrialSettings("reach", str(registry.folder))
+    trials = [Trial(0, SEEDS[0], "000002")]
+    others = workers()
+    with TrialCrew(2) as crew:
+        first = crew.run(trials, settings)
+        crew_of_first = workers() - others
+        again = crew.run(trials, settings)
+        assert len(crew_of_first) == 1 and workers() - others == crew_of_first
+        assert [result.outcome() for result in first] == [result.outcome() for result in again]
+
+        (pid,) = crew_of_first
+        victim = psutil.Process(pid)
+        victim.kill()
+        deadline = time.monotonic() + 10.0
+        while victim.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert crew.run(trials, settings)[0].outcome() == first[0].outcome()
+        assert workers() - others - crew_of_first
+
+        crew.run(trials, TrialSettings("reach", str(registry.folder), physics={"encoder_noise": 0.004}))
+        with pytest.raises(TrialError, match="there is no policy '000009'"):
+            crew.run([Trial(0, SEEDS[0], "000009")], settings)
+        assert crew.run(trials, settings)[0].outcome() == first[0].outcome()
+    assert workers() == others
 
 
 def test_trials_are_kept_in_a_store(tmp_path: Path) -> None:
