@@ -24,7 +24,7 @@ def demo(
     objective: Annotated[str, typer.Option(help="What is learned; bc: demonstrations and corrections.")] = "bc",
     interventions: Annotated[str, typer.Option(help="on or off: whether the operator steps in.")] = "on",
     sampler: Annotated[str, typer.Option(help="ast, uniform, random, prioritized or infobatch.")] = "ast",
-    episodes: Annotated[int, typer.Option(min=1, max=10_000, help="Episodes on the arm.")] = 80,
+    episodes: Annotated[int, typer.Option(min=1, max=10_000, help="Episodes on the arm.")] = 72,
     demonstrations: Annotated[int, typer.Option(min=1, max=10_000, help="To start from.")] = 10,
     held_out: Annotated[int, typer.Option(min=2, max=10_000, help="Held-out scenarios of each evaluation.")] = 100,
     parity: Annotated[int, typer.Option(min=0, max=1000, help="Of these, run through the graph as well.")] = 10,
