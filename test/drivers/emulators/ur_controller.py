@@ -180,6 +180,7 @@ class Controller:
                 return "Stopped"
             return {
                 "get robot model": self.model,
+                "get serial number": "20195500000",
                 "PolyscopeVersion": f"URSoftware {self.polyscope}.108249 (Nov 09 2021)",
                 "is in remote control": str(self.remote).lower(),
                 "robotmode": "Robotmode: " + {RUNNING: "RUNNING", POWER_OFF: "POWER_OFF"}[self.mode],
@@ -313,8 +314,12 @@ class Rtde:
             self._send(kind, b"\x01")
         elif kind == 85:  # data of an input recipe
             names = self.inputs[body[0] - 1]
-            layout = ">" + "".join(FORMATS[type_of(name)] for name in names)
-            self.controller.hear(names, list(struct.unpack_from(layout, body, 1)))
+            values, place = [], 1
+            for name in names:
+                layout = ">" + FORMATS[type_of(name)]
+                values.append(struct.unpack_from(layout, body, place)[0])
+                place += struct.calcsize(layout)
+            self.controller.hear(names, values)
 
     def _publish(self) -> None:
         due = time.monotonic()
