@@ -6,7 +6,7 @@ Prints `ready`, then answers every line on its standard input with one of its ow
 
     protective_stop | emergency_stop | release     what happens to the arm; release ends an emergency stop, power off
     power_on                                       power and brakes, as on the pendant
-    report                                         one JSON object: positions, inputs and commands counted by name, watchdog
+    report                                         one JSON object: positions, inputs and commands by name, watchdog
 
 The control script that the client uploads is not interpreted: a loop here obeys its registers as it would. The arm is
 six joints that follow at limited acceleration. Sources: Universal Robots, "RTDE guide" (packets, safety modes),
