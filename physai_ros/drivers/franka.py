@@ -24,8 +24,8 @@ FRANKY_ACCELERATION = np.array([15.0, 7.5, 10.0, 12.5, 15.0, 20.0, 20.0])
 FRANKY_JERK = np.array([7500.0, 3750.0, 5000.0, 6250.0, 7500.0, 10000.0, 10000.0])
 
 # libfranka's own limits for the FR3, `include/franka/rate_limiting.h`: 10 rad/s^2 and 5000 rad/s^3 on every joint. A
-# tenth is left for the filter on the commanded signal.
-FR3_ACCELERATION, FR3_JERK = 9.0, 4500.0
+# tenth and a quarter are left for the filter on the commanded signal.
+FR3_ACCELERATION, FR3_JERK = 9.0, 3750.0
 
 _GAIN = 10.0  # [1/s] by which the velocity corrects what the position is behind
 
@@ -122,16 +122,20 @@ class FrankaLink:
     def activate(self, kind: CommandKind) -> None:
         """Stand where the arm is; it takes up control with the first command."""
         state = self._robot.state
-        self._goal, self._goal_time = np.array(state.q_d), state.time.to_sec()
+        self._goal, self._goal_time = np.array(state.q), state.time.to_sec()
 
     def measure(self) -> Measurement:
-        """State of arm and hand; what went wrong with the motion in force is raised here."""
+        """State of arm and hand, and what went wrong with the motion in force."""
+        aborted = ""
         try:
-            self._robot.poll_motion()
+            try:
+                self._robot.poll_motion()
+            except self._franky.ControlException as error:
+                aborted = str(error)
             state = self._robot.state
         except Exception as error:
             raise self._fault(error) from error
-        fault, text = self._complaint(state)
+        fault, text = _named(aborted) if aborted else self._complaint(state)
         hand = self._hand
         return Measurement(
             positions=np.array(state.q),
@@ -166,11 +170,13 @@ class FrankaLink:
 
     def stop(self) -> None:
         """Brake at the limits; nothing is to be done for an arm that is not under control."""
+        robot = self._robot
         try:
-            if self._robot.is_in_control:
-                self._robot.move(self._franky.JointVelocityStopMotion(), asynchronous=True)
+            if robot.is_in_control:
+                robot.move(self._franky.JointVelocityStopMotion(), asynchronous=True)
         except Exception as error:
-            raise self._fault(error) from error
+            if robot.is_in_control:  # else its motion has ended meanwhile
+                raise self._fault(error) from error
 
     def release(self) -> None:
         """Nothing: an arm that is not under control holds itself."""
@@ -200,7 +206,7 @@ class FrankaLink:
         state = self._robot.state
         now, period = state.time.to_sec(), 1.0 / self._settings.control_rate
         cycles = min(max(round((now - self._goal_time) / period), 1), 10)
-        velocity = (target - self._goal) / (cycles * period) + _GAIN * (self._goal - state.q_d)
+        velocity = (target - self._goal) / (cycles * period) + _GAIN * (self._goal - state.q)
         self._goal, self._goal_time = target, now
         return velocity
 

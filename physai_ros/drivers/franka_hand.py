@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 _SPEED = 0.1  # [m/s] of the fingers
+_THINNEST = 0.002  # [m] of an object that is told from none
 _PAUSE = 0.02  # [s] between two looks
 
 
@@ -56,8 +57,9 @@ class FrankaHand:
         widest = self._client.max_width
         if opening:
             return self._client.move_async(widest, _SPEED)
-        # Any width counts as held: what is to be grasped is not known here.
-        return self._client.grasp_async(0.0, _SPEED, self._force, 0.005, widest)
+        # What is to be grasped is not known here: any width counts as held but that of fingers which meet each other.
+        middle = widest / 2.0
+        return self._client.grasp_async(middle, _SPEED, self._force, middle - _THINNEST, middle)
 
     def _look(self) -> None:
         state = self._client.state

@@ -54,6 +54,7 @@ class IsolatedDriver:
         self._kind: CommandKind | None = None
         self._target: np.ndarray | None = None
         self._gripper = 1.0
+        self._read = self._since = -math.inf
         self._sequence = self._accepted = self._refused = 0
 
     @property
@@ -101,14 +102,17 @@ class IsolatedDriver:
         Raises:
             DriverError: the driver was never connected.
         """
-        child = self._child
+        child, now = self._child, time.monotonic()
+        if now - self._read > 0.5 * _LOST:
+            self._since = now  # who has not listened for long finds old reports waiting, and has to hear new ones
+        self._read = now
         new = self._hear()
-        if not new and child is not None and not child.lost:
+        if child is not None and not child.lost and (not new or now - self._report.instant > 0.5 * _LOST):
             child.wait(self.spec.control_period)
-            new = self._hear()
+            new = self._hear() or new
         if self._report is None:
             raise DriverError(f"robot '{self.spec.name}' has not been connected; connect first")
-        silence = time.monotonic() - self._report.instant
+        silence = time.monotonic() - max(self._report.instant, self._since)
         if child is not None and silence > _LOST:
             child.lose(f"no measurement for {silence:.1f} s")
         if new or self._lost:

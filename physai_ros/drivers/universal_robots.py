@@ -43,6 +43,7 @@ _SAFETY_FAULTS = {
 }
 
 _FROZEN = 0.5  # [s] that the controller's clock may stand still
+_REASON = 0.1  # [s] that the reason of a stop may come after the script's end
 _UNLOCK = 5.5  # [s] that a protective stop must have lasted before PolyScope unlocks it
 _DECELERATION = 10.0  # [rad/s^2] of servoStop and speedStop
 
@@ -100,6 +101,7 @@ class UniversalRobotsLink:
         self._moved = False
         self._clock = (-1.0, 0.0)
         self._stopped_since: float | None = None
+        self._deaf_since: float | None = None
 
     def connect(self) -> None:
         """Connect, check which robot it is and that it obeys, and upload the control script."""
@@ -144,14 +146,15 @@ class UniversalRobotsLink:
             receive = self._receive
             self._check_link()
             fault, text = self._complaint()
-            if fault == DriverFault.NONE:
+            if fault != DriverFault.NONE:
+                self._stopped_since = self._stopped_since or time.monotonic()
+            else:
                 self._stopped_since = None
                 if self._control.isProgramRunning():
+                    self._deaf_since = None
                     self._control.kickWatchdog()
-                elif self._kind is not None:
+                elif self._is_deaf():
                     fault, text = DriverFault.COMM, "the control script has ended: pendant, or its watchdog; recover"
-            elif self._stopped_since is None:
-                self._stopped_since = time.monotonic()
             return Measurement(
                 positions=np.array(receive.getActualQ()),
                 velocities=np.array(receive.getActualQd()),
@@ -175,12 +178,10 @@ class UniversalRobotsLink:
                 sent = self._control.speedJ(vector.tolist(), max(settings.acceleration_limits), valid_for)
         except Exception as error:
             raise self._fault(error) from error
-        if not sent:
-            fault, text = self._complaint()
-            if fault == DriverFault.NONE:
-                fault, text = DriverFault.COMM, "the control script does not take commands; recover"
-            raise VendorFault(fault, text)
-        self._moved = True
+        if sent:
+            self._moved = True
+        elif self._is_deaf():
+            raise VendorFault(DriverFault.COMM, "the control script does not take commands; recover")
 
     def stop(self) -> None:
         """Brake in the joints."""
@@ -207,7 +208,7 @@ class UniversalRobotsLink:
                 self._dashboard.closeSafetyPopup()
                 self._dashboard.unlockProtectiveStop()
                 self._wait(lambda: self._receive.getSafetyMode() in (1, 2))
-            if self._complaint()[0] != DriverFault.NONE:
+            if not self._wait(lambda: self._complaint()[0] == DriverFault.NONE, 0.5):
                 return False
             return self._control.isProgramRunning() or self._upload()
         except Exception as error:
@@ -220,7 +221,7 @@ class UniversalRobotsLink:
         _quietly(self._receive, "disconnect")
         _quietly(self._dashboard, "disconnect")
         self._control = self._receive = self._dashboard = None
-        self._kind = self._stopped_since = None
+        self._kind = self._stopped_since = self._deaf_since = None
         self._clock = (-1.0, 0.0)
 
     def _check_robot(self) -> None:
@@ -244,7 +245,7 @@ class UniversalRobotsLink:
 
     def _upload(self) -> bool:
         """Start the control script again; returns whether it runs."""
-        self._kind = None
+        self._kind = self._deaf_since = None
         if not self._control.reuploadScript():
             return False
         if not self._wait(self._control.isProgramRunning):
@@ -273,6 +274,11 @@ class UniversalRobotsLink:
             raise VendorFault(DriverFault.LINK_LOST, f"the controller's clock stands still for {_FROZEN:g} s")
         if not self._receive.isConnected():
             raise VendorFault(DriverFault.LINK_LOST, "RTDE has been closed by the controller")
+
+    def _is_deaf(self) -> bool:
+        """Whether the script has not obeyed for long enough for RTDE to have said why, had there been a stop."""
+        self._deaf_since = self._deaf_since or time.monotonic()
+        return self._kind is not None and time.monotonic() - self._deaf_since > _REASON
 
     def _complaint(self) -> tuple[DriverFault, str]:
         """The fault that the controller reports."""

@@ -158,7 +158,8 @@ class VendorProcess:
         now = time.monotonic()
         # A report that is late is not made up for.
         self._due = max(self._due + self._period, now)
-        measured = self._guarded(self._link.measure)
+        lost = self._fault == DriverFault.LINK_LOST  # whom to ask again would only take time
+        measured = None if lost else self._guarded(self._link.measure)
         if measured is None:
             if self._last is None:
                 return

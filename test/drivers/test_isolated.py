@@ -82,6 +82,16 @@ def test_is_a_driver_that_moves_and_comes_to_rest(make):
     assert driver.read().fault == DriverFault.LINK_LOST
 
 
+def test_who_has_not_listened_for_long_hears_the_newest(make, monkeypatch):
+    driver = make()
+    driver.connect()
+    monkeypatch.setattr(isolated, "_LOST", 1.0)
+    driver.read()
+    time.sleep(2.5)  # reports fill the socket, then are dropped
+    state = wait_for(driver, lambda state: time.time() - state.stamp < 0.5)
+    assert state.fault == DriverFault.NONE
+
+
 def test_silence_brings_it_to_rest_until_it_is_activated_again(make):
     driver = make()
     driver.connect()

@@ -153,3 +153,25 @@ def test_what_is_no_volume_is_refused_in_one_line(robot, change, said):
     for key, value in change.items():
         robot.values[key] = {**robot.values[key], **value} if key == "workspace" else value
     assert re.search(said, error_line(robot))
+
+
+def test_limits_narrow_those_of_the_urdf(robot):
+    robot.values["limits"] = {"position_upper": [2.0, 1.5, 2.0, -0.5, 2.0, 4.0, 2.0], "velocity": [1.0] * 7}
+    spec = robot.load()
+    assert spec.position_upper[0] == 2.0 and (spec.velocity_limits == 1.0).all()
+    assert spec.position_lower[0] == RobotSpec.load("fr3_sim").position_lower[0]
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        ({"velocity": [9.0] * 7}, "wider than the URDF's 2.62"),
+        ({"position_lower": [-3.0] * 7}, "wider than the URDF's"),
+        ({"speed": [1.0] * 7}, "speed"),
+        ({"velocity": [1.0] * 6}, "velocity"),
+        ([1.0], "limits"),
+    ],
+)
+def test_limits_that_are_none(robot, limits, why):
+    robot.values["limits"] = limits
+    assert why in error_line(robot)

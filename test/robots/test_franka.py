@@ -58,7 +58,7 @@ def cycles(driver: IsolatedDriver, count: int):
             yield state
             return
         if driver.robot_time >= due:
-            due = max(due + PERIOD, driver.robot_time)
+            due = max(due + PERIOD, driver.robot_time + PERIOD / 2)
             count -= 1
             yield state
 

@@ -42,7 +42,8 @@ def test_streams_positions_and_rests_on_silence(arm, wait_for):
     errors = follow(driver, start, 2.0)
     assert max(errors) < 0.1
     counted = controller.report()["commands"]
-    assert counted["servoj"] > 150 and counted["kick"] > 100
+    assert counted["servoj"] > 150, counted
+    assert counted["input"] - counted["servoj"] > 100  # kicks of the watchdog are inputs without a command
     assert abs(driver.read().joint_positions[0] - start[0]) < 0.05 < np.ptp([start[0], start[0] + 0.2])
     stopped = wait_for(driver, lambda state: state.mode == DriverMode.STOPPED)
     assert stopped.fault == DriverFault.NONE and np.abs(stopped.joint_velocities).max() < 0.02
@@ -144,7 +145,7 @@ def test_a_controller_that_dies_is_a_lost_link(arm):
     ("arguments", "why"),
     [
         (("--model", "UR10"), "that of a UR10 .* for a UR5e"),
-        (("--polyscope", "3.15.8"), "URSoftware 3.15.8.* for a UR5e"),
+        (("--polyscope", "3.15.8"), "3.15.8.* for a UR5e"),
         (("--local",), "Remote Control"),
     ],
 )

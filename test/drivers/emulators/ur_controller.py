@@ -6,7 +6,7 @@ Prints `ready`, then answers every line on its standard input with one of its ow
 
     protective_stop | emergency_stop | release     what happens to the arm; release ends an emergency stop, power off
     power_on                                       power and brakes, as on the pendant
-    report                                         one JSON object: positions, commands counted by name, watchdog, kicks
+    report                                         one JSON object: positions, inputs and commands by name, watchdog
 
 The control script that the client uploads is not interpreted: a loop here obeys its registers as it would. The arm is
 six joints that follow at limited acceleration. Sources: Universal Robots, "RTDE guide" (packets, safety modes),
@@ -137,6 +137,7 @@ class Controller:
         """Take what a client writes into input registers."""
         with self.lock:
             self.heard = time.monotonic()
+            self.counted["input"] += 1
             for name, value in zip(names, values, strict=True):
                 place = self.integers if "int_register" in name else self.doubles
                 if name.startswith("input_"):
@@ -180,6 +181,7 @@ class Controller:
                 return "Stopped"
             return {
                 "get robot model": self.model,
+                "get serial number": "20195500000",
                 "PolyscopeVersion": f"URSoftware {self.polyscope}.108249 (Nov 09 2021)",
                 "is in remote control": str(self.remote).lower(),
                 "robotmode": "Robotmode: " + {RUNNING: "RUNNING", POWER_OFF: "POWER_OFF"}[self.mode],
@@ -313,8 +315,12 @@ class Rtde:
             self._send(kind, b"\x01")
         elif kind == 85:  # data of an input recipe
             names = self.inputs[body[0] - 1]
-            layout = ">" + "".join(FORMATS[type_of(name)] for name in names)
-            self.controller.hear(names, list(struct.unpack_from(layout, body, 1)))
+            values, place = [], 1
+            for name in names:
+                layout = ">" + FORMATS[type_of(name)]
+                values.append(struct.unpack_from(layout, body, place)[0])
+                place += struct.calcsize(layout)
+            self.controller.hear(names, values)
 
     def _publish(self) -> None:
         due = time.monotonic()
