@@ -43,7 +43,7 @@ def test_messages_pass_as_they_are(tmp_path):
     context.try_shutdown()
     seen = {}
     with path.open("rb") as file:
-        for _, channel, _, message in make_reader(file, [DecoderFactory()]).iter_decoded_messages():
+        for _, channel, _, message in make_reader(file, decoder_factories=[DecoderFactory()]).iter_decoded_messages():
             seen[channel.topic.rsplit("/", 1)[-1]] = message
     assert seen["markers"].markers[0].text == "STOPPED"
     assert seen["markers"].markers[0].id == 7

@@ -135,7 +135,7 @@ class GazeboArm:
         opening = 0.5 * (self._gripper_command + 1.0) * self.spec.gripper.max_width / len(self.spec.gripper.joints)
         targets = dict(zip(self.spec.joint_names, self._commanded, strict=True))
         targets |= dict.fromkeys(self.spec.gripper.joints, opening)
-        self._client.command(targets, sure=self._lock_step)
+        self._client.command(targets)
 
     def _take_steps(self, steps: int) -> None:
         due = self.time + steps * self._time_step
