@@ -89,7 +89,8 @@ def parameters_of(node: Node) -> dict:
     ],
 )
 def test_arguments_are_passed_on(name, argument, value, nodes, tmp_path):
-    made = {node._Node__node_name: node for node in actions(name, tmp_path, **{argument: value}) if isinstance(node, Node)}
+    started = actions(name, tmp_path, **{argument: value})
+    made = {node._Node__node_name: node for node in started if isinstance(node, Node)}
     expected = {"true": True}.get(value, int(value) if value.isdecimal() else value)
     for node in nodes:
         assert parameters_of(made[node])[argument] == expected, node
