@@ -1,4 +1,4 @@
-"""The graph `gazebo` under launch, with Gazebo, its bridge, and a world made of the arm's URDF and the task's objects."""
+"""The graph `gazebo` under launch, with Gazebo, its bridge, and a world of the arm's URDF and the task's objects."""
 
 from pathlib import Path
 
