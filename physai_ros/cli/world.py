@@ -41,7 +41,7 @@ def world(
     if control == "ros2_control":
         urdf = controlled_urdf(spec, str(share_path("config", "gazebo", "controllers.yaml")))
         (out / "arm.urdf").write_text(urdf)
-        typer.echo(f'ros2 run robot_state_publisher robot_state_publisher {out / "arm.urdf"}')
+        typer.echo(f"ros2 run robot_state_publisher robot_state_publisher {out / 'arm.urdf'}")
         typer.echo(f"ros2 run ros_gz_sim create -world {WORLD} -topic robot_description")
         typer.echo("ros2 run controller_manager spawner joint_state_broadcaster arm_controller hand_controller")
         return
