@@ -1,4 +1,4 @@
-"""The graph `gazebo` under launch, with Gazebo and its bridge: a world made of the arm's URDF and the task's objects."""
+"""The graph `gazebo` under launch, with Gazebo, its bridge, and a world of the arm's URDF and the task's objects."""
 
 from pathlib import Path
 
@@ -14,7 +14,15 @@ from physai_ros.simulation.gazebo.bridge import bridge_yaml, bridged_topics, ser
 from physai_ros.simulation.gazebo.world import world_sdf
 from physai_ros.tasks.catalog import load_task
 
-TASKED = ("gazebo_driver", "sensor_fusion", "policy_inference", "operator", "sparse_trainer", "evaluator", "episode_manager")
+TASKED = (
+    "gazebo_driver",
+    "sensor_fusion",
+    "policy_inference",
+    "operator",
+    "sparse_trainer",
+    "evaluator",
+    "episode_manager",
+)
 PACED = ("gazebo_driver", "policy_inference")
 
 
@@ -52,9 +60,7 @@ def _gazebo(context: LaunchContext, run: str) -> list[LaunchDescriptionEntity]:
     if not is_true(context, "gui"):
         command[2:2] = ["-s", *(["--headless-rendering"] if camera else [])]
     return [
-        ExecuteProcess(
-            cmd=command, output="both", on_exit=[EmitEvent(event=Shutdown(reason="Gazebo ended"))]
-        ),
+        ExecuteProcess(cmd=command, output="both", on_exit=[EmitEvent(event=Shutdown(reason="Gazebo ended"))]),
         Node(
             package="ros_gz_bridge",
             executable="parameter_bridge",

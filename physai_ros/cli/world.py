@@ -16,8 +16,7 @@ def world(
     task: Annotated[str, typer.Option(help="Task whose objects are in it.")] = "pick_place",
     camera: Annotated[bool, typer.Option(help="With a camera, which needs OpenGL.")] = True,
     control: Annotated[
-        str,
-        typer.Option(help="How the arm is driven: bridge (topics of its joints) or ros2_control (gz_ros2_control)."),
+        str, typer.Option(help="How the arm is driven: bridge (topics of its joints) or ros2_control.")
     ] = "bridge",
     shift: Shift = None,
     physics: Physics = None,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import os
+import uuid
 
 import pytest
+import yaml
 
 launch = pytest.importorskip("launch", reason="launch comes with an installed ROS 2")
 pytest.importorskip("launch_ros", reason="launch_ros comes with an installed ROS 2")
@@ -33,7 +34,7 @@ def actions(name: str, tmp_path, **arguments: str) -> list:
     """What a launch file starts with these arguments, without starting it."""
     context = launch.LaunchContext(argv=[])
     context._set_asyncio_loop(asyncio.new_event_loop())
-    given = {"run": str(tmp_path), "namespace": f"launch_{os.getpid()}_{name}", **GIVEN.get(name, {}), **arguments}
+    given = {"run": str(tmp_path), "namespace": f"launch_{uuid.uuid4().hex[:8]}", **GIVEN.get(name, {}), **arguments}
     context.launch_configurations.update(given)
     made = []
     todo = list(describe(name).entities)
@@ -61,7 +62,7 @@ def test_what_is_started_is_the_graph(name, tmp_path):
     assert names[:-1] == [process.name for process in load_graph(name).in_order]
     assert names[-1] == "rviz"
     for node, process in zip(nodes, load_graph(name).in_order, strict=False):
-        assert node.respawn == (process.restart != "never" and process.managed)
+        assert node._ExecuteLocal__respawn == (process.restart != "never" and process.managed)
 
 
 def parameters_of(node: Node) -> dict:
@@ -71,7 +72,8 @@ def parameters_of(node: Node) -> dict:
         if isinstance(given, dict):
             for key, value in given.items():
                 name = key if isinstance(key, str) else "".join(part.text for part in key)
-                found[name] = value if not isinstance(value, tuple) else "".join(part.text for part in value)
+                # launch keeps words as YAML.
+                found[name] = yaml.safe_load("".join(p.text for p in value)) if isinstance(value, tuple) else value
     return found
 
 
@@ -87,9 +89,8 @@ def parameters_of(node: Node) -> dict:
     ],
 )
 def test_arguments_are_passed_on(name, argument, value, nodes, tmp_path):
-    made = {
-        node._Node__node_name: node for node in actions(name, tmp_path, **{argument: value}) if isinstance(node, Node)
-    }
+    started = actions(name, tmp_path, **{argument: value})
+    made = {node._Node__node_name: node for node in started if isinstance(node, Node)}
     expected = {"true": True}.get(value, int(value) if value.isdecimal() else value)
     for node in nodes:
         assert parameters_of(made[node])[argument] == expected, node

@@ -48,7 +48,7 @@ def test_an_episode_is_set_up_by_a_person_and_what_is_permitted_reaches_the_arm(
     bench.start("hardware_node")
     assert bench.activate("hardware_node")
     bench.start("sensor_fusion", task="reach")
-    bench.start("safety_monitor", auto_resume=False)
+    bench.start("safety_monitor", auto_resume=False, first_motion=3.0)
     bench.start("policy_inference", task="reach", registry=registry)
     bench.start("workcell", task="reach")
     bench.start("episode_manager", task="reach", registry=registry, ask_again=0.1)
@@ -70,6 +70,8 @@ def test_an_episode_is_set_up_by_a_person_and_what_is_permitted_reaches_the_arm(
     bench.wait(lambda: sum(c.source == c.SOURCE_POLICY for c in bench.commands) > 60, 30.0)
     bench.wait(bench.fast)
     told = [list(m.points[0].positions) for m in arm.heard if hasattr(m, "points")]
+    newest = bench.commands[-1].sequence
+    bench.wait(lambda: bench.commands[-1].sequence > newest + 20)  # what was told is what we have heard of by now
     permitted = {tuple(c.positions) for c in bench.commands}
     stops = {tuple(row) for c in bench.commands for row in np.array(c.stop.positions).reshape(-1, 7)}
     recent = told[10:]  # older ones answer commands from before we listened

@@ -15,6 +15,7 @@ from physai_ros.robot.spec import RobotSpec, RobotSpecError
 from physai_ros.robot.state import DriverFault, DriverMode, DriverState, ObjectStates, RobotState
 from physai_ros.ros.gazebo.client import (
     GazeboClient,
+    GazeboSilentError,
     joint_values,
     pose_values,
     stamp_of,
@@ -73,10 +74,15 @@ class GazeboArm:
         `seed` is that of noise, which Gazebo's sensors draw by themselves.
 
         Raises:
-            ValueError: the scenario lacks an object, asks for other physics than the world was made with, or the arm or
-                an object does not come to where it belongs.
-            GazeboSilentError: Gazebo does not answer.
+            ValueError: the scenario lacks an object, asks for other physics than the world was made with, the arm or an
+                object does not come to where it belongs, or Gazebo does not answer.
         """
+        try:
+            self._reset(scenario, physics)
+        except GazeboSilentError as error:
+            raise ValueError(str(error)) from error
+
+    def _reset(self, scenario: Scenario, physics: PhysicsParameters | None) -> None:
         if physics is not None and physics != PhysicsParameters():
             raise ValueError(
                 "a running Gazebo world keeps its physics; make one with `physai world --physics NAME=VALUE`"
@@ -135,7 +141,7 @@ class GazeboArm:
         opening = 0.5 * (self._gripper_command + 1.0) * self.spec.gripper.max_width / len(self.spec.gripper.joints)
         targets = dict(zip(self.spec.joint_names, self._commanded, strict=True))
         targets |= dict.fromkeys(self.spec.gripper.joints, opening)
-        self._client.command(targets, sure=self._lock_step)
+        self._client.command(targets)
 
     def _take_steps(self, steps: int) -> None:
         due = self.time + steps * self._time_step

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped, WrenchStamped
-from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
@@ -107,13 +106,14 @@ class GazeboClient:
         raw = self._newest.get(topic)
         return -np.inf if raw is None else stamp_of_serialized(raw)
 
-    def command(self, positions: dict[str, float], *, sure: bool) -> None:
-        """Send joint targets by name [rad or m]; `sure`: wait until the bridge has them."""
+    def command(self, positions: dict[str, float]) -> None:
+        """Send joint targets by name [rad or m].
+
+        Nothing tells when they have arrived. Steps are asked for after them and on another way: a target that is
+        overtaken takes effect with the next steps.
+        """
         for name, value in positions.items():
             self._writers[name].publish(Float64(data=float(value)))
-        if sure:
-            for name in positions:
-                self._writers[name].wait_for_all_acked(Duration(seconds=1.0))
 
     def control(self, control: Control) -> None:
         """Pause, run, or take steps."""

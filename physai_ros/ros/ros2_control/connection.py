@@ -57,7 +57,8 @@ class Connection:
     """Names of an arm's controllers and topics, relative to `namespace`.
 
     `command_timeout` [s] is the silence after which the controller stops by itself, inf where it never does; one that
-    plays trajectories rests at the end of the last. `joints` maps names of ours to names in joint_states.
+    plays trajectories rests at the end of the last. `joints` maps names of ours to names in joint_states; after
+    `silence` [s] without those the link is lost.
     """
 
     sink: str
@@ -68,6 +69,7 @@ class Connection:
     command_timeout: float = math.inf
     joint_states: str = "joint_states"
     joints: Mapping[str, str] = field(default_factory=dict)
+    silence: float = 0.1
     rate: float = 0.0
     wrench: str = ""
     deactivate: tuple[str, ...] = ()
@@ -93,7 +95,7 @@ class Connection:
                 given[name] = _NESTED[name](given[name], f"{where}.{name}", spec)
         given["recover"] = tuple(_step(step, f"{where}.recover") for step in _list(given.get("recover", ()), where))
         given["deactivate"] = tuple(_list(given.get("deactivate", ()), where))
-        for name in ("command_timeout", "rate"):
+        for name in ("command_timeout", "silence", "rate"):
             given[name] = _number(given.get(name, getattr(cls, name)), f"{where}: {name}", above=-1e-12)
         joints = given.get("joints", {})
         if not isinstance(joints, Mapping) or not set(joints) <= {*spec.joint_names, *spec.gripper.joints}:

@@ -30,7 +30,6 @@ from physai_ros.ros.ros2_control.sinks import make_sink
 from physai_ros.ros.stamps import seconds_of
 
 _PATIENCE = 5.0  # [s] with the first joint_states
-_SILENCE = 0.1  # [s] without joint_states
 _STILL = 0.01  # [rad/s]
 _WATCH = 0.01  # [s]
 _COMMANDS = QoSProfile(
@@ -164,7 +163,7 @@ class Ros2ControlDriver:
         state = self._state
         silent = time.monotonic() - self._raw_at
         fault, text = self._fault, self._fault_text
-        if fault == DriverFault.NONE and silent > _SILENCE:
+        if fault == DriverFault.NONE and silent > self._connection.silence:
             fault, text = DriverFault.LINK_LOST, f"no {self._connection.joint_states} for {silent:.2f} s"
         state.fault, state.fault_text = fault, text
         state.mode = DriverMode.ACTIVE if self._active else DriverMode.IDLE
@@ -303,7 +302,7 @@ class Ros2ControlDriver:
         ]
         self._count += 1
         wrench = self._wrench
-        fresh = wrench is not None and at - wrench[1] < _SILENCE
+        fresh = wrench is not None and at - wrench[1] < self._connection.silence
         commanded = self._commanded if self._sink.kind is CommandKind.JOINT_POSITIONS else np.full(count, np.nan)
         self._state = DriverState(
             stamp=seconds_of(message.header.stamp),
