@@ -81,7 +81,9 @@ def test_exactly_what_is_bridged_is_offered(graph):
     graph.start("gazebo_stand_in")
     topics = bridged_topics(SPEC, TASK)
     here = {t for t in topics if not t.ros_type_name.startswith("ros_gz_interfaces")}
-    graph.wait(lambda: len(graph.node.get_subscriber_names_and_types_by_node("gazebo_stand_in", graph.namespace)) > 8)
+    there = ("gazebo_stand_in", graph.namespace)
+    graph.wait(lambda: there in graph.node.get_node_names_and_namespaces())
+    graph.wait(lambda: len(graph.node.get_subscriber_names_and_types_by_node(*there)) > 8)
 
     def offered(names_and_types) -> dict[str, str]:
         own = {"/rosout", "/parameter_events"}
@@ -91,15 +93,12 @@ def test_exactly_what_is_bridged_is_offered(graph):
         return name if name.startswith("/") else f"{graph.namespace}/{name}"
 
     node = graph.node
-    written = offered(node.get_publisher_names_and_types_by_node("gazebo_stand_in", graph.namespace))
-    heard = offered(node.get_subscriber_names_and_types_by_node("gazebo_stand_in", graph.namespace))
+    written = offered(node.get_publisher_names_and_types_by_node(*there))
+    heard = offered(node.get_subscriber_names_and_types_by_node(*there))
     assert written == {full(t.ros_topic_name): t.ros_type_name for t in here if t.direction == "GZ_TO_ROS"}
     assert heard == {full(t.ros_topic_name): t.ros_type_name for t in here if t.direction == "ROS_TO_GZ"}
     graph.wait(
-        lambda: (
-            {name for name, _ in SERVICES}
-            <= {n for n, _ in node.get_service_names_and_types_by_node("gazebo_stand_in", graph.namespace)}
-        )
+        lambda: {name for name, _ in SERVICES} <= {n for n, _ in node.get_service_names_and_types_by_node(*there)}
     )
     clock = graph.hear(Clock, "/clock", qos.RECORD)
     assert succeeded(graph.call(ControlService, CONTROL_SERVICE, control_request(Control(pause=True))))
