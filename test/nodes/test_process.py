@@ -29,4 +29,4 @@ def test_what_configure_cannot_do_is_one_clear_line_and_a_failed_transition(grap
     assert code == 0
     lines = errors.strip().splitlines()
     assert len(lines) == 1
-    assert "cannot configure: unknown robot 'nobody'; known are: fr3_sim" in lines[0]
+    assert "cannot configure: unknown robot 'nobody'; known are: fr3, " in lines[0]
