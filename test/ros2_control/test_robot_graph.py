@@ -54,8 +54,10 @@ def test_an_episode_is_set_up_by_a_person_and_what_is_permitted_reaches_the_arm(
     bench.start("episode_manager", task="reach", registry=registry, ask_again=0.1)
     for name in NODES:
         assert bench.activate(name), name
-    started = bench.call(srv.StartEpisode, "start_episode", srv.StartEpisode.Request(task="reach", purpose=1, seed=4))
-    assert started.accepted, started.message
+    request = srv.StartEpisode.Request(task="reach", purpose=1, seed=4)
+    bench.wait(
+        lambda: bench.call(srv.StartEpisode, "start_episode", request).accepted
+    )  # once it has found the workcell
     bench.wait(lambda: requests and "confirm_reset" in requests[-1].data)
     assert "not active" in bench.press("go_home").message
     assert "call go_home" in bench.press("confirm_reset").message
