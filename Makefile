@@ -26,10 +26,10 @@ lint: setup
 	$(VENV)/bin/lint-imports
 
 test: lint
-	$(VENV)/bin/python -m pytest -m "not slow" $(ARGS)
+	$(VENV)/bin/python tools/run_tests.py -m "not slow" $(ARGS)
 
 test-full: lint
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python tools/run_tests.py $(ARGS)
 
 test-robots: setup
 	$(VENV)/bin/python tools/test_robots.py $(ARGS)

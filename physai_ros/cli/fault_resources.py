@@ -6,14 +6,16 @@ import json
 import os
 import resource
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from physai_ros import msg
 from physai_ros.cli.fault import Ending, Fault
-from physai_ros.cli.fault_rig import Rig
+from physai_ros.cli.fault_rig import Rig, wait_until
 
+_RESPAWN = 10.0  # [s]
 _WRITERS = ("feedback_collector", "sparse_trainer", "evaluator", "safety_monitor", "episode_manager")
 
 
@@ -41,6 +43,14 @@ def _disk_full(rig: Rig) -> Iterator[None]:
 
 @contextmanager
 def _no_memory(rig: Rig) -> Iterator[None]:
+    """The trainer dies, and the one that comes in its place gets no more memory than it has when it comes.
+
+    One that has run for a while lives on what it was given before, and would not notice.
+    """
+    os.kill(rig.pids["sparse_trainer"], signal.SIGKILL)
+    if not wait_until(lambda: rig.graph.pid("sparse_trainer") not in (0, rig.pids["sparse_trainer"]), _RESPAWN):
+        raise TimeoutError(f"the trainer did not come back within {_RESPAWN:g} s; see {rig.graph.run / 'logs'}")
+    rig.note_pids()
     with _limited([rig.pids["sparse_trainer"]], resource.RLIMIT_AS, _address_space):
         yield
 
@@ -87,9 +97,8 @@ def _refused(rig: Rig) -> Callable[[], bool]:
 
 
 def _trainer_failed(rig: Rig) -> Callable[[], bool]:
-    """Whether the trainer says that it failed, or died of it."""
-    pid = rig.pids["sparse_trainer"]
-    return lambda: "Error" in rig.diagnosis("sparse_trainer") or not Path(f"/proc/{pid}").exists()
+    """Whether the trainer died of it."""
+    return lambda: not Path(f"/proc/{rig.pids['sparse_trainer']}").exists()
 
 
 def _disk_noticed(rig: Rig) -> Callable[[], bool]:
@@ -108,10 +117,11 @@ FAULTS = (
     ),
     Fault(
         "trainer_out_of_memory",
-        "control unaffected; the trainer resumes from its last durable state",
+        "control unaffected; the trainer dies, and resumes from its last durable state",
         Ending.GOES_ON,
         _no_memory,
         noticed=_trainer_failed,
+        restarts="sparse_trainer",
         held=4.0,
     ),
     Fault(

@@ -181,7 +181,8 @@ class PolicyInference(ManagedNode):
 
     def _on_state(self, message: msg.RobotState) -> None:
         if self._answer is not None and self._answer.state_sequence == message.sequence:
-            self._actions.publish(self._answer)  # the driver asks again
+            if self._in_order is not None:
+                self._actions.publish(self._answer)  # the driver asks again
             return
         state = from_message(message)
         if self._in_order is not None:

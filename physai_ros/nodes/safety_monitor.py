@@ -15,7 +15,7 @@ from physai_ros.experience.episode import EpisodeContext, Phase, Purpose
 from physai_ros.robot.command import CommandSource, SafeCommand
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
-from physai_ros.robot.state import DriverMode, DriverState
+from physai_ros.robot.state import DriverMode, DriverState, is_overtaken
 from physai_ros.ros import qos
 from physai_ros.ros.conversions import from_message, to_message
 from physai_ros.ros.conversions_safety import safety_status_message
@@ -27,7 +27,6 @@ from physai_ros.safety.audit import AuditLog
 from physai_ros.safety.journal import SafetyJournal
 from physai_ros.safety.limits import SafetyConfigurationError, SafetyLimits
 from physai_ros.safety.lock_step import LockStepGate
-from physai_ros.safety.monitoring import is_overtaken
 from physai_ros.safety.separation import PersonWatch, ProtectiveSeparation
 from physai_ros.safety.state_machine import SafetyState
 from physai_ros.safety.supervisor import SafetySupervisor

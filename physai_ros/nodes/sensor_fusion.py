@@ -13,7 +13,7 @@ from physai_ros.fusion.camera_timeline import CameraTimeline
 from physai_ros.fusion.state_fuser import StateFuser
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
-from physai_ros.robot.state import DriverState, Modality, ObjectStates
+from physai_ros.robot.state import DriverState, Modality, ObjectStates, is_overtaken
 from physai_ros.ros import qos
 from physai_ros.ros.conversions import from_message, to_message
 from physai_ros.ros.images import image_message, rgb_array
@@ -78,6 +78,7 @@ class SensorFusion(ManagedNode):
         self._cameras.reset()
         self._objects: ObjectStates | None = None
         self._waiting: DriverState | None = None
+        self._newest = -1
         self._modalities: tuple[Modality, ...] = ()
         self._fused = self._malformed = 0
 
@@ -99,6 +100,9 @@ class SensorFusion(ManagedNode):
                 self.get_logger().error(f"episode {message.episode_id}: {error}")
 
     def _on_driver_state(self, message: msg.DriverState) -> None:
+        if not message.lock_step and is_overtaken(message.sequence, self._newest):
+            return
+        self._newest = message.sequence
         try:
             state = from_message(message)
         except ValueError as error:

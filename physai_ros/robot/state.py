@@ -7,6 +7,8 @@ from enum import IntEnum
 
 import numpy as np
 
+_REORDERED = 10  # cycles by which a message may be overtaken on its way
+
 
 class DriverMode(IntEnum):
     """What the driver is doing; values as in DriverState.msg."""
@@ -121,3 +123,11 @@ class RobotState:
                 return modality
         known = ", ".join(m.name for m in self.modalities) or "none"
         return Modality(name, False, float("inf"), f"not fused; fused are: {known}")
+
+
+def is_overtaken(sequence: int, newest: int) -> bool:
+    """Whether a state comes again or late, behind `newest`; one far behind is that of a driver that restarted.
+
+    A driver that restarts is silent for longer than the few cycles that are taken for lateness here.
+    """
+    return 0 <= newest - sequence <= _REORDERED

@@ -12,15 +12,6 @@ from physai_ros.safety.limits import SafetyLimits
 from physai_ros.safety.rules import NEAR_FORCE, NEAR_TRACKING
 
 _GRIPPER_CYCLES = 50  # after a change of the gripper's command in which it closes or opens
-_REORDERED = 10  # cycles by which a message may be overtaken on its way
-
-
-def is_overtaken(sequence: int, newest: int) -> bool:
-    """Whether a driver state comes again or late, behind `newest`; one far behind is that of a driver that restarted.
-
-    A driver that restarts is silent for longer than the few cycles that are taken for lateness here.
-    """
-    return 0 <= newest - sequence <= _REORDERED
 
 
 def fault_condition(fault: DriverFault) -> str:

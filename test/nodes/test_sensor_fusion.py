@@ -71,3 +71,19 @@ def test_every_joint_sample_makes_a_state_of_its_own_instant(fusion):
     code, errors = fusion.stop("sensor_fusion")
     assert code == 0, errors
     assert "Traceback" not in errors
+
+
+def test_what_comes_again_or_overtaken_makes_no_state_and_a_driver_that_restarted_does(fusion):
+    def drive(sequence: int) -> None:
+        fusion.see.publish(to_message(objects(sequence)))
+        fusion.drive.publish(to_message(driver_state(sequence, lock_step=False)))
+
+    def fused() -> list[int]:
+        return [state.sequence for state in fusion.states]
+
+    for sequence in (20, 20, 21, 19, 20, 21, 22):
+        drive(sequence)
+        fusion.wait(lambda sequence=sequence: fused() and fused()[-1] >= sequence)
+    drive(3)
+    fusion.wait(lambda: fused()[-1] == 3)
+    assert fused() == [20, 21, 22, 3]

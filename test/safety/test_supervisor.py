@@ -6,11 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physai_ros.robot.command import CommandSource
-from physai_ros.robot.state import DriverFault, DriverMode
+from physai_ros.robot.state import DriverFault, DriverMode, is_overtaken
 from physai_ros.robot.volumes import HalfSpace, KeepOut
 from physai_ros.safety.distances import Distances
 from physai_ros.safety.limits import SafetyConfigurationError
-from physai_ros.safety.monitoring import is_overtaken
 from physai_ros.safety.state_machine import SafetyState
 
 
