@@ -14,10 +14,12 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-REQUIREMENTS = ("run", "ros_wheels", "build", "test")
+BUILD_REQUIREMENTS = ("ros_wheels", "build")  # what interfaces are built with and against
+REQUIREMENTS = ("run", "test")
 # What an installed ROS 2, or another environment of its wheels, leaves in the shell and what would mislead this one.
 MISLEADING = (
     *("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "COLCON_PREFIX_PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME"),
@@ -55,7 +57,7 @@ def set_up(venv: Path, jobs: int) -> bool:
     stamp = json.loads(stamp_file.read_text()) if stamp_file.is_file() else {}
     due = {
         "environment": f"{sys.version} {venv}",
-        "packages": digest(["constraints.txt", *(f"requirements/{name}.txt" for name in REQUIREMENTS)]),
+        "packages": digest(["constraints.txt", *map(file_of, (*BUILD_REQUIREMENTS, *REQUIREMENTS))]),
         "interfaces": f"{ROOT} "
         + digest(["CMakeLists.txt", "cmake", "package.xml", "msg", "srv", "action", "physai_ros/__init__.py"])
         + digest(["tools/set_up.py"]),
@@ -69,14 +71,22 @@ def set_up(venv: Path, jobs: int) -> bool:
         stamp = {}
         print(f"setup: 1/3 environment {venv} ({sys.version.split()[0]})", flush=True)
         make_environment(venv)
-    if stamp.get("packages") != due["packages"]:
-        check_compiler()
+    check_compiler()
+    if stamp.get("packages") == due["packages"]:
+        print("setup: 3/3 interfaces of msg/, srv/ and action/ (about a minute)", flush=True)
+        build_interfaces(venv, jobs, log)
+    else:
         print("setup: 2/3 packages of requirements/*.txt, pinned by constraints.txt (a few minutes)", flush=True)
         stamp_file.unlink(missing_ok=True)
-        install_packages(venv, log)
-    check_compiler()
-    print("setup: 3/3 interfaces of msg/, srv/ and action/ (about a minute)", flush=True)
-    build_interfaces(venv, jobs, log)
+        install_packages(venv, BUILD_REQUIREMENTS, log)
+        print("setup: 3/3 interfaces of msg/, srv/ and action/, while the other packages come", flush=True)
+        # pip works on one core and mostly waits, the compiler takes what is left.
+        with ThreadPoolExecutor() as pool:
+            built = pool.submit(build_interfaces, venv, jobs, log.with_name("setup_interfaces.log"))
+            install_packages(venv, REQUIREMENTS, log)
+            built.result()
+        # What cannot be compiled, templates for instance, is nobody's to import.
+        run([str(venv / "bin" / "python"), "-m", "compileall", "-q", "-q", "-j", "0", str(venv / "lib")], log)
     stamp_file.write_text(json.dumps(due, indent=1) + "\n")
     return True
 
@@ -111,18 +121,20 @@ def make_environment(venv: Path) -> None:
         raise SetUpError(f"python3 -m venv failed (Debian, Ubuntu: apt install python3-venv): {reason}")
 
 
-def install_packages(venv: Path, log: Path) -> None:
-    """Install everything that requirements/ lists."""
-    python = str(venv / "bin" / "python")
-    # pip would compile on one core; what cannot be compiled, templates for instance, is nobody's to import.
-    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    command += ["--constraint", str(ROOT / "constraints.txt")]
-    for name in REQUIREMENTS:
-        command += ["--requirement", str(ROOT / "requirements" / f"{name}.txt")]
+def file_of(name: str) -> str:
+    """Return the path of a requirements file, below the source tree."""
+    return f"requirements/{name}.txt"
+
+
+def install_packages(venv: Path, requirements: tuple[str, ...], log: Path) -> None:
+    """Install what these files of requirements/ list, not compiled: pip would do that on one core."""
+    command = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command += ["--no-compile", "--constraint", str(ROOT / "constraints.txt")]
+    for name in requirements:
+        command += ["--requirement", str(ROOT / file_of(name))]
     if run(command, log):
         hint = "is the network, or the package index that pip is set up with, within reach?"
         raise SetUpError(f"pip could not install the packages; {hint} Last lines of {log}: {tail(log)}")
-    run([python, "-m", "compileall", "-q", "-q", "-j", "0", str(venv / "lib")], log)
 
 
 def build_interfaces(venv: Path, jobs: int, log: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -14,6 +15,7 @@ from rclpy.node import Node
 from rclpy.serialization import deserialize_message, serialize_message
 
 from physai_ros import msg
+from physai_ros.cli.live_graph import real_time_threads
 from physai_ros.ros import qos
 from physai_ros.ros.executor import ControlExecutor
 
@@ -41,10 +43,20 @@ Change = Callable[[bytes], list[bytes]]
 """From one serialized message to those that are passed on in its place."""
 
 
+_SWITCH_INTERVAL = 2e-4
+"""Longest time that another thread of this process keeps the interpreter from the relay [s]."""
+
+
 class Relay:
     """Passes the control topics of one namespace on, from a thread of its own, changed while a change is in force."""
 
     def __init__(self, namespace: str) -> None:
+        self._switch_interval = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_INTERVAL)
+        with real_time_threads():
+            self._start(namespace)
+
+    def _start(self, namespace: str) -> None:
         self._context = Context()
         rclpy.init(context=self._context)
         self.node = Node("fault_relay", namespace=namespace, context=self._context)
@@ -69,6 +81,7 @@ class Relay:
         self._context.try_shutdown()
         self._thread.join(timeout=2.0)
         self._executor.shutdown(timeout_sec=1.0)
+        sys.setswitchinterval(self._switch_interval)
 
     @contextlib.contextmanager
     def changing(self, *topics: str, change: Change) -> Iterator[None]:

@@ -166,7 +166,10 @@ def _undisturbed(fault: Fault, turn: int, rig: Rig, pulse: Pulse, delay: float) 
 
     for attempt in range(_ATTEMPTS):
         began = time.monotonic()
-        row = _inject(fault, turn, rig, delay)
+        try:
+            row = _inject(fault, turn, rig, delay)
+        except TimeoutError as error:
+            row = _not_brought_about(fault, turn, str(error))
         late = pulse.lateness(began, time.monotonic())
         row.disturbed, row.late_ms = attempt, 1e3 * late
         if row.passed or late < DISTURBED:
@@ -227,6 +230,11 @@ def _inject(fault: Fault, turn: int, rig: Rig, delay: float) -> _Row:
         late_ms=0.0,
         passed=not problems,
     )
+
+
+def _not_brought_about(fault: Fault, turn: int, why: str) -> _Row:
+    nan = math.nan
+    return _Row(fault.name, fault.expected, why, nan, nan, nan, nan, 0, turn, nan, nan, nan, 0, 0.0, False)
 
 
 def _never() -> bool:

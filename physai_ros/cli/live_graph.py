@@ -82,10 +82,32 @@ def live_graph(
         graph = SupervisedGraph(Graph("sim", processes), folder, namespace=namespace, settings=settings)
         wanted = ("ROS_", "FASTDDS_", "RMW_", "AMENT_")
         os.environ.update({name: value for name, value in graph.environment.items() if name.startswith(wanted)})
-        with graph, beside(), GraphMonitor(namespace) as monitor:
+        with graph, beside(), _monitor(namespace) as monitor:
             if not resume_until_moving(monitor, STARTED):
                 raise TimeoutError(f"the policy did not move the arm within {STARTED:g} s; see {folder / 'logs'}")
             yield graph, monitor
+
+
+@contextmanager
+def real_time_threads(priority: int = 60) -> Iterator[None]:
+    """Threads started in the block go before all without a `priority` under SCHED_FIFO, where that is permitted.
+
+    For what measures the processes of control or stands between them: those have such priorities (config/graphs).
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except PermissionError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+def _monitor(namespace: str) -> GraphMonitor:
+    with real_time_threads():
+        return GraphMonitor(namespace)
 
 
 def speed(monitor: GraphMonitor) -> float:
