@@ -27,6 +27,15 @@ MISLEADING = (
 )
 
 
+IMPORT_ALL = """
+import contextlib, importlib, pkgutil, physai_ros.cli, physai_ros.nodes
+for room in (physai_ros.cli, physai_ros.nodes):
+    for module in pkgutil.iter_modules(room.__path__, room.__name__ + "."):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module.name)
+"""
+
+
 class SetUpError(Exception):
     """Something is missing; the message is one line that says what to do."""
 
@@ -85,8 +94,8 @@ def set_up(venv: Path, jobs: int) -> bool:
             built = pool.submit(build_interfaces, venv, jobs, log.with_name("setup_interfaces.log"))
             install_packages(venv, REQUIREMENTS, log)
             built.result()
-        # What cannot be compiled, templates for instance, is nobody's to import.
-        run([str(venv / "bin" / "python"), "-m", "compileall", "-q", "-q", "-j", "0", str(venv / "lib")], log)
+        # What the processes of a graph import is compiled here, once: they start together, and each would do it.
+        run([str(venv / "bin" / "python"), "-c", IMPORT_ALL], log)
     stamp_file.write_text(json.dumps(due, indent=1) + "\n")
     return True
 
