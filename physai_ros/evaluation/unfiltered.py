@@ -18,6 +18,7 @@ class Unfiltered:
 
     def __init__(self, spec: RobotSpec) -> None:
         self._spec = spec
+        self._decisions = 0
 
     def activate(self, driver_state: DriverState) -> None:
         """Nothing is checked."""
@@ -30,13 +31,14 @@ class Unfiltered:
         self, driver_state: DriverState, proposal: RobotAction | None, intervention: Intervention | None, now: float
     ) -> SafeCommand:
         """The proposal as a command; without one the set-point stays."""
+        self._decisions += 1  # over episodes: the driver's guard refuses a sequence that starts again
         operated = intervention is not None and intervention.enable
         action = intervention.action if operated else proposal
         positions = driver_state.commanded_positions if action is None else action.reference_positions
         source = CommandSource.OPERATOR if operated else CommandSource.POLICY
         return SafeCommand(
             stamp=driver_state.stamp,
-            sequence=driver_state.sequence + 1,
+            sequence=self._decisions,
             state_sequence=driver_state.sequence,
             proposed_sequence=0 if action is None else action.sequence,
             joint_names=self._spec.joint_names,

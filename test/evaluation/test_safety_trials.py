@@ -91,3 +91,12 @@ def test_the_check_itself_fails_where_it_should(step, broken):
     check.start(spec.home_positions)
     check.see(spec.home_positions + step)
     assert set(check.violations) == broken
+
+
+def test_without_the_filter_the_expert_succeeds_in_one_episode_after_the_other():
+    task = load_task("reach")
+    rollout = Rollout(RobotSpec.load("fr3_sim"), task, filtered=False)
+    for seed in (1, 2):
+        scenario = task.sample_scenario(np.random.default_rng(seed))
+        assert rollout.run(scenario, seed, Purpose.DEMONSTRATE).outcome.success
+    rollout.close()
