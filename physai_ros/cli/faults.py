@@ -161,7 +161,7 @@ def _sink(name: str, turn: int, seed: int) -> _Row:
 
 
 def _undisturbed(fault: Fault, turn: int, rig: Rig, pulse: Pulse, delay: float) -> _Row:
-    """What became of a fault; one that failed while the machine itself was late is brought about again."""
+    """What became of a fault; one that failed while the machine was late, or did not come about, is tried again."""
     from physai_ros.cli.fault_pulse import DISTURBED
 
     for attempt in range(_ATTEMPTS):
@@ -172,7 +172,7 @@ def _undisturbed(fault: Fault, turn: int, rig: Rig, pulse: Pulse, delay: float) 
             row = _not_brought_about(fault, turn, str(error))
         late = pulse.lateness(began, time.monotonic())
         row.disturbed, row.late_ms = attempt, 1e3 * late
-        if row.passed or late < DISTURBED:
+        if row.passed or (late < DISTURBED and not math.isnan(row.speed_share)):
             break
     return row
 
@@ -187,7 +187,10 @@ def _inject(fault: Fault, turn: int, rig: Rig, delay: float) -> _Row:
         raise TimeoutError(f"the policy did not move the arm within {STARTED:g} s; see {rig.graph.run / 'logs'}")
     rig.note_pids()
     if not wait_until(lambda: _young(rig, fault.held) and record.share >= _SPEED, _RECOVERY):
-        raise TimeoutError(f"the arm did not reach {_SPEED:.0%} of its permitted speed within {_RECOVERY:g} s")
+        raise TimeoutError(
+            f"the arm did not reach {_SPEED:.0%} of its permitted speed within {_RECOVERY:g} s: at {record.share:.0%} "
+            f"now, safety says {', '.join(monitor.safety.reasons) or 'nothing'}, episode {monitor.episode.episode_id}"
+        )
     if delay:
         wait_until(lambda: False, delay)
     share, noticed = record.share, _never
