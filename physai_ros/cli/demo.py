@@ -24,6 +24,9 @@ def demo(
     objective: Annotated[str, typer.Option(help="What is learned; bc: demonstrations and corrections.")] = "bc",
     interventions: Annotated[str, typer.Option(help="on or off: whether the operator steps in.")] = "on",
     sampler: Annotated[str, typer.Option(help="ast, uniform, random, prioritized or infobatch.")] = "ast",
+    curriculum: Annotated[
+        str, typer.Option(help="uniform, failure or significance: how start states are chosen.")
+    ] = "significance",
     episodes: Annotated[int, typer.Option(min=1, max=10_000, help="Episodes on the arm.")] = 72,
     demonstrations: Annotated[int, typer.Option(min=1, max=10_000, help="To start from.")] = 10,
     held_out: Annotated[int, typer.Option(min=2, max=10_000, help="Held-out scenarios of each evaluation.")] = 100,
@@ -37,6 +40,7 @@ def demo(
     """Let the simulated arm learn while it works, and report what came of it."""
     from rich.console import Console
 
+    from physai_ros.curriculum.selector import METHODS
     from physai_ros.deployment.run_folder import new_run_folder
     from physai_ros.tasks.catalog import load_task
     from physai_ros.training.samplers import SAMPLERS
@@ -49,6 +53,8 @@ def demo(
         raise ValueError(f"--interventions is '{interventions}'; expected on or off")
     if sampler not in SAMPLERS:
         raise ValueError(f"there is no sampler '{sampler}'; there are {', '.join(SAMPLERS)}")
+    if curriculum not in METHODS:
+        raise ValueError(f"there is no curriculum '{curriculum}'; there are {', '.join(METHODS)}")
     folder = run or new_run_folder("demo")
     if (folder / "run.json").exists() or (folder / "registry").exists():
         raise ValueError(f"{folder} holds a run already; give another --run")
@@ -61,6 +67,7 @@ def demo(
         held_out=held_out,
         parity=min(parity, held_out),
         sampler=sampler,
+        curriculum=curriculum,
         operator=interventions == "on",
         controls=controls,
     )

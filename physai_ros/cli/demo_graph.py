@@ -98,7 +98,7 @@ class DemoGraph:
                 # What is asked of the live graph is not simulated here; promotion is tested on the nominal arm.
                 "physics": "nominal",
             },
-            "episode_manager": where | {"seed": plan.seed},
+            "episode_manager": where | {"seed": plan.seed, "curriculum": plan.curriculum},
         }
 
     def _learn(self, graph: SupervisedGraph, monitor: GraphMonitor, longest: float) -> None:

@@ -44,6 +44,7 @@ class ControlArm:
     candidate_every: int
     warm_start_updates: int
     sampler: str = "ast"
+    curriculum: str = "uniform"
     operator: bool = True
     physics: Mapping[str, float] = field(default_factory=dict)
 
@@ -57,7 +58,9 @@ class ControlArm:
         trainer = warm_start(demonstrations, task, builder, config, lambda _done, _total: None)
         registry = PolicyRegistry(self.registry)
         registry.activate(publish_policy(trainer, task, registry).version, reason="imitates the demonstrations")
-        plan = LearningPlan(self.episodes, self.candidate_every, self.operator, seed=self.seed)
+        plan = LearningPlan(
+            self.episodes, self.candidate_every, self.operator, seed=self.seed, curriculum=self.curriculum
+        )
         return learn_on_arm(rollout, trainer, registry, plan, lambda _candidate, _current: True, on_episode)
 
 

@@ -61,6 +61,7 @@ class DemoPlan:
     held_out: int
     parity: int
     sampler: str
+    curriculum: str
     operator: bool
     controls: bool
     robot: str = "fr3_sim"
@@ -159,8 +160,8 @@ class DemoRun:
         plan = self.plan
         self.evaluate("trainer off", "control", self.first_version, start=plan.held_out)
         arms = {
-            "interventions off": {"sampler": plan.sampler, "operator": False},
-            "uniform sampling": {"sampler": "uniform", "operator": plan.operator},
+            "interventions off": {"sampler": plan.sampler, "curriculum": plan.curriculum, "operator": False},
+            "uniform sampling": {"sampler": "uniform", "curriculum": "uniform", "operator": plan.operator},
         }
         waiting = list(arms.items())
         while waiting:
@@ -266,6 +267,7 @@ _NOTES = [
     "Held-out success is measured outside the graph, by the same policy, safety and task code in lock-step.",
     "trainer off: the first policy again, on fresh held-out scenarios; it is compared unpaired.",
     "Control arms learn in one process and take every candidate without a test.",
+    "uniform sampling: scenarios are drawn uniformly as well as samples, so nothing is significant.",
 ]
 
 
