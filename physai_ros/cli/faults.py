@@ -188,9 +188,10 @@ def _inject(fault: Fault, turn: int, rig: Rig, delay: float) -> _Row:
         raise TimeoutError(f"the policy did not move the arm within {STARTED:g} s; see {rig.graph.run / 'logs'}")
     rig.note_pids()
     if not wait_until(lambda: _young(rig, fault.held) and record.share >= _SPEED, _OPPORTUNITY):
+        reasons = ", ".join(monitor.safety.reasons) or "nothing"
         raise TimeoutError(
-            f"the arm did not reach {_SPEED:.0%} of its permitted speed within {_OPPORTUNITY:g} s: at {record.share:.0%} "
-            f"now, safety says {', '.join(monitor.safety.reasons) or 'nothing'}, episode {monitor.episode.episode_id}"
+            f"the arm did not reach {_SPEED:.0%} of its permitted speed within {_OPPORTUNITY:g} s; "
+            f"now at {record.share:.0%}, safety says {reasons}, episode {monitor.episode.episode_id}"
         )
     if delay:
         wait_until(lambda: False, delay)
