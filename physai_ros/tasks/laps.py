@@ -12,7 +12,7 @@ from physai_ros.robot.state import RobotState
 from physai_ros.tasks.task import Expert, ObjectSpec, Outcome, Scenario, Task, TaskAction, TaskTest
 
 HEIGHT = 0.35  # [m] of the laps above the base frame
-_STEP = 0.085  # [m] of the lap a policy step of 0.1 s
+_STEP = 0.095  # [m] of the lap a policy step of 0.1 s
 
 
 class Laps(Task):
@@ -22,7 +22,7 @@ class Laps(Task):
     instruction = "go round the post until the laps are done"
     objects = (ObjectSpec("post", (0.04, 0.04, 0.04), 0.5, (0.2, 0.5, 0.9, 1.0), fixed=True),)
     action_axes = (0, 1, 2)
-    action_scale = (0.09, 0.09, 0.09)
+    action_scale = (0.1, 0.1, 0.1)
     time_limit = 90.0
     force_budget = 40.0
     laps = 30
