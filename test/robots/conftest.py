@@ -6,7 +6,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +15,9 @@ import pytest
 from physai_ros.drivers.catalog import load_driver
 from physai_ros.drivers.isolated import IsolatedDriver
 from physai_ros.robot.spec import RobotSpec
-from physai_ros.robot.state import DriverState
+from physai_ros.robot.state import DriverFault, DriverState
 
+PATIENT = 5.0  # [s] of our clock that a driver waits for a command where silence is not what is tried
 EMULATORS = Path(__file__).resolve().parents[1] / "drivers" / "emulators"
 CLIENTS = os.environ.get("PHYSAI_ROBOTS_PYTHON", "")
 
@@ -101,7 +102,7 @@ def drivers():
     """Call it for a driver of a robot, with its connection changed; all are closed in the end."""
     made: list[IsolatedDriver] = []
 
-    def make(robot: str, command_timeout: float = 0.1, **connection: object) -> IsolatedDriver:
+    def make(robot: str, command_timeout: float = PATIENT, **connection: object) -> IsolatedDriver:
         spec = RobotSpec.load(robot)
         connection = {**spec.connection, "python": CLIENTS, **connection}
         made.append(load_driver(replace(spec, connection=connection, command_timeout=command_timeout)))
@@ -110,6 +111,29 @@ def drivers():
     yield make
     for driver in made:
         driver.close()
+
+
+@pytest.fixture
+def cycles() -> Callable[[IsolatedDriver, int], Iterator[DriverState]]:
+    """Call it for the state at each of so many control cycles of the robot's clock; ends early where there is a fault.
+
+    Emulated robots are slow where there is little to compute with: time is what their clock says.
+    """
+
+    def states(driver: IsolatedDriver, count: int) -> Iterator[DriverState]:
+        period = driver.spec.control_period
+        due = driver.robot_time
+        while count:
+            state = driver.read()
+            if state.fault != DriverFault.NONE:
+                yield state
+                return
+            if driver.robot_time >= due:
+                due = max(due + period, driver.robot_time + period / 2)
+                count -= 1
+                yield state
+
+    return states
 
 
 @pytest.fixture

@@ -4,6 +4,9 @@ Usage: python franka_server.py MODEL.xml [--object WIDTH] [--communication]
 
 Prints `ready` when it serves. `--object` lies between the fingers [m]; `--communication` also enforces the network's
 limits. The model that franka-sim would download is made from the URDF that it brings along, without meshes.
+
+There is one clock, the robot's: each of its milliseconds ends when the client has answered, or has not for a while, and
+moves the arm by a millisecond. So a machine that is busy with other things makes the robot slow, and nothing else.
 """
 
 from __future__ import annotations
@@ -12,8 +15,12 @@ import argparse
 import os
 import sys
 import threading
+import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+
+PATIENCE = 0.5  # [s] for the answer to one state; libfranka gives the robot up after 1 s of silence
+STRICT = 0.01  # [s] of it where the network's limits are enforced, which 20 lost answers in a row exceed
 
 
 def write_model(path: Path) -> None:
@@ -35,6 +42,30 @@ def write_model(path: Path) -> None:
     path.write_text(model.to_xml())
 
 
+def patient_server(**settings: object) -> object:
+    """A server whose arm moves by its states alone, each of which waits for the answer to the one before."""
+    import franka_sim
+    from franka_sim.mujoco_franka_sim import MujocoFrankaSim
+
+    class Arm(MujocoFrankaSim):
+        def run_simulation(self) -> None:
+            while self.running:
+                time.sleep(0.05)
+
+    class Server(franka_sim.FrankaSimServer):
+        patience = STRICT if settings["enforce_comm_constraints"] else PATIENCE
+        _DRAIN_GATE_TIMEOUT = patience
+
+        def _drain_gate(self, answer_deadline: float = 0.0) -> float:
+            return super()._drain_gate(answer_deadline + self.patience)
+
+        def _account_for_communication_cycle(self) -> None:
+            super()._account_for_communication_cycle()
+            self.physics_sim.step()
+
+    return Server(host="127.0.0.1", physics_sim=Arm(), enforce_motion_limits=True, **settings)
+
+
 def main() -> None:
     """Serve until the process is ended."""
     parser = argparse.ArgumentParser()
@@ -44,15 +75,9 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["FR3_MJCF"] = str(arguments.model)  # franka-sim reads it when it is imported
     write_model(arguments.model)
-    import franka_sim
     from franka_sim.health_check import check_server
 
-    server = franka_sim.FrankaSimServer(
-        host="127.0.0.1",
-        gripper_object_width=arguments.object,
-        enforce_motion_limits=True,
-        enforce_comm_constraints=arguments.communication,
-    )
+    server = patient_server(gripper_object_width=arguments.object, enforce_comm_constraints=arguments.communication)
     threading.Thread(target=server.start, daemon=True).start()
     check_server("127.0.0.1", 1337, timeout=60.0)
     print("ready", flush=True)

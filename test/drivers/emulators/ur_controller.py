@@ -7,10 +7,12 @@ Prints `ready`, then answers every line on its standard input with one of its ow
     protective_stop | emergency_stop | release     what happens to the arm; release ends an emergency stop, power off
     power_on                                       power and brakes, as on the pendant
     report                                         one JSON object: positions, inputs and commands by name, watchdog
+    targets                                        JSON list of servoj's targets since it was asked last
 
 The control script that the client uploads is not interpreted: a loop here obeys its registers as it would. The arm is
-six joints that follow at limited acceleration. Sources: Universal Robots, "RTDE guide" (packets, safety modes),
-"Dashboard server e-Series"; register use of ur_rtde's control script.
+six joints that follow at limited acceleration. All that takes time counts on the controller's own clock, so a machine
+that is busy with other things makes the robot slow, and nothing else. Sources: Universal Robots, "RTDE guide" (packets,
+safety modes), "Dashboard server e-Series"; register use of ur_rtde's control script.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ NAMES = {
     WATCHDOG: "kick",
     STOP_SCRIPT: "stop_script",
 }
+STREAMING = (SPEEDJ, SERVOJ)
 READY, DONE = 1, 2  # what the script answers in its output register
 
 FORMATS = {
@@ -113,7 +116,9 @@ class Controller:
         self.integers, self.doubles = [0] * 48, [0.0] * 48  # input registers
         self.answer = 0  # output register 0
         self.counted: Counter[str] = Counter()
-        self.watchdog, self.heard = 0.0, time.monotonic()
+        self.streamed: list[list[float]] = []
+        self.time = 0.0  # [s] on the controller's clock
+        self.watchdog, self.heard = 0.0, self.time
 
     def move(self) -> None:
         """Let time pass, for ever."""
@@ -122,7 +127,8 @@ class Controller:
             due = max(due + STEP, time.monotonic() - 0.05)
             time.sleep(max(due - time.monotonic(), 0.0))
             with self.lock:
-                self._watch(time.monotonic())
+                self.time += STEP
+                self._watch()
                 self._step()
 
     def run_script(self) -> None:
@@ -136,12 +142,14 @@ class Controller:
     def hear(self, names: list[str], values: list[float]) -> None:
         """Take what a client writes into input registers."""
         with self.lock:
-            self.heard = time.monotonic()
+            self.heard = self.time
             self.counted["input"] += 1
             for name, value in zip(names, values, strict=True):
                 place = self.integers if "int_register" in name else self.doubles
                 if name.startswith("input_"):
                     place[int(name.rsplit("_", 1)[1])] = value
+            if self.program and self.integers[0] in STREAMING:
+                self._obey(self.integers[0])  # before the next one overwrites it
 
     def upload(self) -> None:
         """Start the control script that a client has sent."""
@@ -155,7 +163,7 @@ class Controller:
             return self.answer
         bits = {NORMAL: 1, PROTECTIVE_STOP: 1 << 2, EMERGENCY_STOP: 1 << 6}
         known = {
-            "timestamp": time.monotonic(),
+            "timestamp": self.time,
             "actual_q": self.positions,
             "actual_qd": self.velocities,
             "target_q": self.targets,
@@ -207,10 +215,13 @@ class Controller:
                         "program": self.program,
                     }
                 )
+            if line == "targets":
+                targets, self.streamed = self.streamed, []
+                return json.dumps(targets)
             if line in ("protective_stop", "emergency_stop"):
                 self.safety = PROTECTIVE_STOP if line == "protective_stop" else EMERGENCY_STOP
                 self.mode = RUNNING if line == "protective_stop" else POWER_OFF
-                self.program, self.motion, self.stopped_at = False, "stop", time.monotonic()
+                self.program, self.motion, self.stopped_at = False, "stop", self.time
             elif line == "release":
                 self.safety = NORMAL
             elif line == "power_on":
@@ -222,7 +233,7 @@ class Controller:
     def _unlock(self) -> str:
         if self.safety != PROTECTIVE_STOP:
             return "Protective stop releasing"
-        if time.monotonic() - self.stopped_at < UNLOCK_AFTER:
+        if self.time - self.stopped_at < UNLOCK_AFTER:
             return (
                 "Cannot unlock protective stop until 5s after occurrence. Always inspect cause of protective stop "
                 "before unlocking"
@@ -230,9 +241,9 @@ class Controller:
         self.safety = NORMAL
         return "Protective stop releasing"
 
-    def _watch(self, now: float) -> None:
+    def _watch(self) -> None:
         """End the script where a watchdog has been set and nothing was heard for its time."""
-        if self.program and self.watchdog and now - self.heard > 1.0 / self.watchdog:
+        if self.program and self.watchdog and self.time - self.heard > 1.0 / self.watchdog:
             self.program, self.motion = False, "stop"
             self.counted["watchdog_stop"] += 1
 
@@ -240,16 +251,17 @@ class Controller:
         if command == NOTHING:
             self.answer = READY
             return
-        streaming = command in (SPEEDJ, SERVOJ)
+        streaming = command in STREAMING
         if self.answer != READY and not streaming:
             return  # answered already; the client has not taken the command back yet
         self.counted[NAMES.get(command, str(command))] += 1
         first = self.doubles
         if command == SERVOJ:
             self.targets, self.motion = first[:6], "servo"
+            self.streamed.append(self.targets)
         elif command == SPEEDJ:
             self.targets, self.motion, self.acceleration = first[:6], "speed", first[6] or 1.0
-            self.until = time.monotonic() + first[7] if first[7] else math.inf
+            self.until = self.time + first[7] if first[7] else math.inf
         elif command in (SPEED_STOP, SERVO_STOP):
             self.motion, self.acceleration = "stop", first[0] or STOP_ACCELERATION
         elif command == SET_WATCHDOG:
@@ -261,7 +273,7 @@ class Controller:
             self.integers[0] = NOTHING  # one register write is one command here
 
     def _step(self) -> None:
-        if self.motion == "speed" and time.monotonic() > self.until:
+        if self.motion == "speed" and self.time > self.until:
             self.motion = "stop"
         for i in range(6):
             wanted, most = 0.0, STOP_ACCELERATION
