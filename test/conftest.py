@@ -1,7 +1,9 @@
 """For all tests: a DDS domain of their own on the loopback interface, and no skip without a reason."""
 
+import importlib.util
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,39 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 _refused: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def taught_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run whose registry has a policy in force, which learned to reach in the embedded simulator."""
+    from physai_ros.evaluation.driving import DemonstrationNoise
+    from physai_ros.evaluation.rollout import Rollout
+    from physai_ros.robot.spec import RobotSpec
+    from physai_ros.tasks.catalog import load_task
+    from physai_ros.training.config import TrainerConfig
+    from physai_ros.transfer.first_policy import first_policy
+
+    folder = tmp_path_factory.mktemp("taught")
+    first_policy(
+        Rollout(RobotSpec.load("fr3_sim"), load_task("reach")),
+        folder,
+        TrainerConfig(seed=0, warm_start_updates=250),
+        demonstrations=10,
+        seed=0,
+        noise=DemonstrationNoise(),
+        on_demonstration=lambda _done, _total: None,
+        on_update=lambda _done, _total: None,
+    )
+    return folder
+
+
+@pytest.fixture
+def chain_of(taught_run: Path) -> Callable:
+    """Call it with a driver and its arm for the chain from that policy to it (test/driver_chain.py)."""
+    place = importlib.util.spec_from_file_location("driver_chain", Path(__file__).with_name("driver_chain.py"))
+    module = importlib.util.module_from_spec(place)
+    place.loader.exec_module(module)
+    return lambda driver, spec, **checks: module.Chain(driver, spec, taught_run / "registry", **checks)
 
 
 def pytest_report_header() -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64
 
 from physai_ros import msg, srv
 from physai_ros.deployment.graph import load_graph
@@ -57,14 +58,22 @@ def run(graph, task: str, purpose: Purpose, seed: int) -> tuple[msg.EpisodeConte
     return graph.episodes[-1], next(o for o in graph.outcomes if o.done)
 
 
-def test_the_graph_reaches_and_places_in_lock_step(graph, registry):
-    up(graph, registry, "lock_step")
+def test_the_graph_reaches_and_places_in_lock_step(graph, taught_run):
+    up(graph, taught_run / "registry", "lock_step")
     joints = graph.hear(JointState, "gazebo/joint_states", qos.RECORD)
     clock = graph.hear(Clock, "/clock", qos.RECORD)
     states = graph.hear(msg.DriverState, "driver_state", qos.RECORD)
-    for task in ("reach", "pick_place"):
-        ended, outcome = run(graph, task, Purpose.DEMONSTRATE, 3)
+    told = {name: graph.hear(Float64, f"gazebo/{name}/command", qos.RECORD) for name in SPEC.joint_names}
+    commands = graph.hear(msg.SafeCommand, "safe_command", qos.RECORD)
+    # By the policy that learned in the embedded simulator, and by the task's expert.
+    for task, purpose in (("reach", Purpose.EVALUATE), ("pick_place", Purpose.DEMONSTRATE)):
+        ended, outcome = run(graph, task, purpose, 3)
         assert (ended.end_reason, outcome.success) == ("outcome", True), outcome.failure_mode
+        assert ended.policy_version == ("000001" if purpose == Purpose.EVALUATE else "")
+    # What each joint was told is what was permitted, to the last bit; the rest led it to the start postures.
+    for joint, name in enumerate(SPEC.joint_names):
+        permitted = {command.positions[joint] for command in commands if command.source != command.SOURCE_HOLD}
+        assert len(permitted) > 100 and len(permitted & {message.data for message in told[name]}) > 0.9 * len(permitted)
     # Nothing ran back, and what the driver says is what was bridged.
     times = [c.clock.sec + c.clock.nanosec / 1e9 for c in clock]
     assert (np.diff(times) >= 0).all()

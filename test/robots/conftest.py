@@ -30,6 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
+@pytest.fixture
+def clients() -> str:
+    """Interpreter of the environment that has the vendors' clients."""
+    return CLIENTS
+
+
 class Emulator:
     """A process that plays a robot; it prints a line when it is ready, and one for each line it is sent."""
 

@@ -26,9 +26,8 @@ pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture
-def serve(emulate, tmp_path):
+def serve(emulate, clients, tmp_path):
     """Call it with the server's arguments to start it."""
-    clients = os.environ.get("PHYSAI_ROBOTS_PYTHON", "")
     return lambda *arguments: emulate("franka_server.py", str(tmp_path / "fr3.xml"), *arguments, python=clients)
 
 

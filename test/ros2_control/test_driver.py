@@ -7,9 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from std_msgs.msg import Float64MultiArray
 
+from physai_ros.drivers.conversion import FEEDBACK
 from physai_ros.drivers.driver import CommandKind, Driver, DriverError
 from physai_ros.robot.command import StopTrajectory
+from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverFault
 from physai_ros.ros.ros2_control.connection import Connection
@@ -73,21 +76,52 @@ def test_a_command_arrives_as_it_is_and_is_taken_back_in_time(driver_of, arm, wa
     arm.heard.clear()
     assert driver.command(kind, vector, -1.0, 0.1)
     wait(lambda: np.abs(arm.velocities).max() > 0.01)
-    assert sent(arm, sink) == pytest.approx(vector)
+    assert sent(arm.heard[0], sink) == pytest.approx(vector)
     # Nobody commands any more: the controller alone would go on for ever.
     wait(lambda: np.abs(arm.velocities).max() == 0.0, 2.0)
     wait(lambda: any(getattr(m, "data", [None])[0] == 0.0 for m in arm.heard))  # the gripper was told to close
     assert driver.halt(1.0)
 
 
-def sent(arm, sink: str) -> list[float]:
-    message = arm.heard[0]
+def sent(message: object, sink: str) -> list[float]:
     if sink in ("velocity", "position"):
         return list(message.data)
     if sink == "trajectory":
         return list(message.points[0].positions)
     t = message.twist
     return [t.linear.x, t.linear.y, t.linear.z, t.angular.x, t.angular.y, t.angular.z]
+
+
+@pytest.mark.parametrize("sink", KINDS)
+def test_a_policy_from_the_simulator_drives_it_and_the_controller_is_told_what_was_permitted(
+    driver_of, arm, wait, chain_of, sink
+):
+    driver = driver_of(sink, silence=5.0)
+    spec = driver._spec
+    chain = chain_of(driver, spec, sink_without_timeout="a test")
+    chain.start()
+    wait(lambda: arm.heard)
+    arm.heard.clear()
+    begun = len(chain.set_points)
+    outcome = chain.reach(np.array([0.45, 0.05, 0.3]), 4.0)
+    assert outcome.success, outcome
+    set_points, measured = np.array(chain.set_points), np.array(chain.measured)
+    before = np.concatenate([set_points[:1], set_points[:-1]])
+    expected = set_points
+    if sink in ("velocity", "twist"):
+        expected = (set_points - before) / spec.control_period + FEEDBACK * (before - measured)
+        expected = np.clip(expected, -spec.velocity_limits, spec.velocity_limits)
+    if sink == "twist":
+        kinematics = Kinematics(spec)
+        expected = np.array([kinematics.jacobian(q) @ v for q, v in zip(measured, expected, strict=True)])
+    told = np.array([sent(message, sink) for message in arm.heard if is_of_the_arm(message)])
+    moving = told[np.abs(told).max(axis=1) > 0.0]  # zero is what the dead man says
+    chain.check(moving, expected[begun - 1 :], tolerance=1e-9)
+
+
+def is_of_the_arm(message: object) -> bool:
+    """Whether a message is for the arm, and not for its gripper."""
+    return not isinstance(message, Float64MultiArray) or len(message.data) == 7
 
 
 def test_what_is_beyond_the_limits_is_clamped(driver_of, arm, wait):

@@ -7,6 +7,7 @@ Prints the name of the terminal, then answers every line on its standard input w
     garble ID COUNT             send that many answers with a wrong checksum
     get ID ADDRESS SIZE         say what a register holds
     put ID ADDRESS SIZE VALUE   change what it holds
+    goals                       JSON list of the goals of all servos, each time that they were told some
 
 Servos are first-order: they go to their goal at most at their speed limit, while their torque is on.
 Source: Feetech, "Smart servo communication protocol" and "STS3215 memory table".
@@ -14,6 +15,7 @@ Source: Feetech, "Smart servo communication protocol" and "STS3215 memory table"
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import struct
@@ -60,6 +62,7 @@ class Bus:
 
     def __init__(self, numbers: range) -> None:
         self.servos = {number: Servo(number) for number in numbers}
+        self.goals: list[list[int]] = []
         self.lock = threading.Lock()
         self.wire, terminal = pty.openpty()
         tty.setraw(self.wire)
@@ -97,6 +100,8 @@ class Bus:
                 each = self.servos.get(arguments[start])
                 if each is not None and not each.dropped:
                     each.memory[address : address + size] = arguments[start + 1 : start + 1 + size]
+            if address == GOAL:
+                self.goals.append([struct.unpack_from("<H", s.memory, GOAL)[0] for s in self.servos.values()])
         elif servo is not None and instruction == READ:
             self.answer(number, *arguments)
         elif servo is not None and instruction in (WRITE, REGISTERED_WRITE) and not servo.dropped:
@@ -128,6 +133,9 @@ class Bus:
 
     def told(self, line: str) -> str:
         """What to say to one line of the standard input."""
+        if line == "goals":
+            with self.lock:
+                return json.dumps(self.goals)
         what, number, *values = line.split()
         servo, numbers = self.servos[int(number)], [int(value) for value in values]
         with self.lock:
@@ -157,7 +165,7 @@ def main() -> None:
         threading.Thread(target=work, daemon=True).start()
     print(bus.name, flush=True)
     for line in sys.stdin:
-        print(bus.told(line), flush=True)
+        print(bus.told(line.strip()), flush=True)
 
 
 if __name__ == "__main__":
