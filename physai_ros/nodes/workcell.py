@@ -64,6 +64,7 @@ class Workcell(ManagedNode):
         self._interventions = self.publisher(msg.Intervention, "intervention", qos.INTERVENTION)
         self.subscribe(msg.DriverState, "driver_state", self._on_driver, qos.CONTROL)
         self.subscribe(msg.EpisodeContext, "episode", self._on_episode, qos.LATCHED)
+        self.subscribe(msg.SafetyStatus, "safety_status", self._on_safety, qos.EVENT)
         if self.parameters.judge:
             self.subscribe(msg.RobotState, "robot_state", self._on_state, qos.CONTROL)
         self.serve(srv.ResetWorld, "reset_world", self._reset_world)
@@ -162,8 +163,12 @@ class Workcell(ManagedNode):
             response.message = "the driver is not active; call resume first"
         else:
             self._homing = True
-            response.success, response.message = True, "on the way; an emergency stop ends it"
+            response.success, response.message = True, "on the way; any stop ends it"
         return response
+
+    def _on_safety(self, message: msg.SafetyStatus) -> None:
+        if message.state == msg.SafetyStatus.STOPPED:
+            self._release()  # who resumes has not asked for the way home again
 
     def _on_driver(self, message: msg.DriverState) -> None:
         self._state = state = from_message(message)

@@ -40,6 +40,14 @@ def test_an_episode_is_set_up_by_a_person_and_what_is_permitted_reaches_the_arm(
     assert bench.rests()
     assert bench.press("resume").success
     bench.wait(lambda: bench.press("go_home").success)  # from the next state on it is known that the driver is active
+    bench.wait(bench.fast)
+    assert bench.press("emergency_stop").success
+    bench.wait(bench.rests)
+    bench.wait(lambda: bench.press("resume").success)
+    stood, newest = arm.positions.copy(), bench.commands[-1].sequence
+    bench.wait(lambda: bench.commands[-1].sequence > newest + 30)
+    assert np.abs(arm.positions - stood).max() < 1e-3  # who resumes has not asked for the way home again
+    assert bench.press("go_home").success
     bench.wait(lambda: np.abs(arm.positions - bench.spec.home_positions).max() < 0.02 and bench.rests(), 30.0)
     assert not any(e.phase == e.PHASE_RUNNING for e in episodes)
     bench.wait(lambda: bench.press("confirm_reset").success)

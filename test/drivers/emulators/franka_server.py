@@ -2,8 +2,9 @@
 
 Usage: python franka_server.py MODEL.xml [--object WIDTH] [--communication]
 
-Prints `ready` when it serves. `--object` lies between the fingers [m]; `--communication` also enforces the network's
-limits. The model that franka-sim would download is made from the URDF that it brings along, without meshes.
+Prints `ready` when it serves, then answers `clock` on its standard input with its time [s]. `--object` lies between the
+fingers [m]; `--communication` also enforces the network's limits. The model that franka-sim would download is made from
+the URDF that it brings along, without meshes.
 
 There is one clock, the robot's: each of its milliseconds ends when the client has answered, or has not for a while, and
 moves the arm by a millisecond. So a machine that is busy with other things makes the robot slow, and nothing else.
@@ -81,8 +82,9 @@ def main() -> None:
     threading.Thread(target=server.start, daemon=True).start()
     check_server("127.0.0.1", 1337, timeout=60.0)
     print("ready", flush=True)
-    for _line in sys.stdin:
-        print("unknown", flush=True)
+    for line in sys.stdin:
+        clock = f"{server.robot_state.state['message_id'] / 1000.0:.3f}"
+        print(clock if line.strip() == "clock" else "unknown", flush=True)
     server.stop()
 
 
