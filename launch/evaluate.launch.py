@@ -4,11 +4,12 @@ import shlex
 import sys
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, EmitEvent, ExecuteProcess, OpaqueFunction
+from launch.actions import EmitEvent, ExecuteProcess, OpaqueFunction
 from launch.events import Shutdown
 from launch.substitutions import LaunchConfiguration
 
 from physai_ros.deployment import tied
+from physai_ros.deployment.ros_launch import declared
 
 ARGUMENTS = {
     "policy": ("current", "Version in the registry, or 'current'."),
@@ -25,11 +26,7 @@ ARGUMENTS = {
 
 def generate_launch_description() -> LaunchDescription:
     """Return the arguments and the process that evaluates."""
-    declared = [
-        DeclareLaunchArgument(name, default_value=default, description=text)
-        for name, (default, text) in ARGUMENTS.items()
-    ]
-    return LaunchDescription([*declared, OpaqueFunction(function=_evaluation)])
+    return LaunchDescription([*declared(ARGUMENTS), OpaqueFunction(function=_evaluation)])
 
 
 def _evaluation(context: LaunchContext) -> list[LaunchDescriptionEntity]:

@@ -3,40 +3,29 @@
 import os
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from physai_ros.deployment.ros_launch import rviz_node
+from physai_ros.deployment.ros_launch import declared, is_true, rviz_node
 from physai_ros.robot.spec import RobotSpec
+
+ARGUMENTS = {
+    "namespace": ("physai", "Namespace of the graph."),
+    "use_sim_time": ("false", "Whether RViz follows /clock instead of the system's."),
+    "robot": ("fr3_sim", "Robot configuration whose URDF is shown."),
+    "state_publisher": ("true", "Whether to start robot_state_publisher, for the model; the markers need no TF."),
+}
 
 
 def generate_launch_description() -> LaunchDescription:
     """Return the arguments, RViz and what publishes the robot's model."""
-    return LaunchDescription(
-        [
-            DeclareLaunchArgument("namespace", default_value="physai", description="Namespace of the graph."),
-            DeclareLaunchArgument(
-                "use_sim_time",
-                default_value="false",
-                description="Whether RViz follows /clock instead of the system's.",
-            ),
-            DeclareLaunchArgument(
-                "robot", default_value="fr3_sim", description="Robot configuration whose URDF is shown."
-            ),
-            DeclareLaunchArgument(
-                "state_publisher",
-                default_value="true",
-                description="Whether to start robot_state_publisher, for the model; the markers need no TF.",
-            ),
-            OpaqueFunction(function=_made),
-        ]
-    )
+    return LaunchDescription([*declared(ARGUMENTS), OpaqueFunction(function=_made)])
 
 
 def _made(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     actions: list[LaunchDescriptionEntity] = [rviz_node()]
-    if LaunchConfiguration("state_publisher").perform(context).lower() in ("true", "1"):
+    if is_true(context, "state_publisher"):
         urdf = RobotSpec.load(LaunchConfiguration("robot").perform(context)).urdf_path
         actions.append(
             Node(

@@ -1,7 +1,8 @@
 """Run the tests of robots by their vendors' clients, in an environment `.venv-robots` that is made for those.
 
 Run by `make test-robots`. The tests themselves run in the project's environment; drivers start their clients in the
-other one. Where the clients cannot be installed the tests are skipped with that reason.
+other one. Where the clients cannot be installed the tests are skipped with that reason. Arguments go to pytest; long
+runs are left out unless it is told `-m slow`.
 """
 
 import argparse
@@ -29,7 +30,7 @@ def main() -> int:
         environment["PHYSAI_ROBOTS_MISSING"] = reason
     else:
         environment["PHYSAI_ROBOTS_PYTHON"] = str(arguments.venv.absolute() / "bin" / "python")
-    command = [arguments.python, "-m", "pytest", "test/robots", *others]
+    command = [arguments.python, "-m", "pytest", "-m", "not slow", "test/robots", *others]
     return subprocess.run(command, cwd=ROOT, env=environment).returncode
 
 
@@ -43,11 +44,13 @@ def make_environment(venv: Path) -> str:
     environment = {name: value for name, value in os.environ.items() if name not in MISLEADING}
     for command in (
         [sys.executable, "-m", "venv", "--clear", str(venv)],
-        [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--requirement", str(CLIENTS)],
+        [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--retries=1", "--requirement", str(CLIENTS)],
     ):
         finished = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if finished.returncode:
-            return f"vendors' clients cannot be installed: {' '.join(finished.stdout.split())[-300:]}"
+            said = finished.stdout.strip().splitlines()
+            errors = [line for line in said if line.startswith("ERROR")] or said
+            return f"vendors' clients cannot be installed: {errors[-1] if errors else 'pip said nothing'}"
     stamp_file.write_text(stamp)
     return ""
 

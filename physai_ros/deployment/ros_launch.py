@@ -46,23 +46,16 @@ def describe_graph(
         more: arguments that `beside` reads, with default value and description.
     """
     params_file = share_path("config", f"{name}.yaml")
-    arguments = [
-        DeclareLaunchArgument("namespace", default_value="physai", description="Namespace of all nodes."),
-        DeclareLaunchArgument(
-            "use_sim_time",
-            default_value="false",
-            description="Whether nodes follow /clock instead of the system clock.",
+    common = {
+        "namespace": ("physai", "Namespace of all nodes."),
+        "use_sim_time": ("false", "Whether nodes follow /clock instead of the system clock."),
+        "params_file": (
+            str(params_file) if params_file.is_file() else "",
+            "Parameters as ROS 2 YAML, over those of the graph; empty: none.",
         ),
-        DeclareLaunchArgument(
-            "params_file",
-            default_value=str(params_file) if params_file.is_file() else "",
-            description="Parameters as ROS 2 YAML, over those of the graph; empty: none.",
-        ),
-        DeclareLaunchArgument("run", default_value="runs/launch", description="Folder for the data of this run."),
-        DeclareLaunchArgument("rviz", default_value="false", description="Whether to start RViz."),
-    ]
-    for argument, (default, description) in {**everywhere, **(more or {})}.items():
-        arguments.append(DeclareLaunchArgument(argument, default_value=default, description=description))
+        "run": ("runs/launch", "Folder for the data of this run."),
+        "rviz": ("false", "Whether to start RViz."),
+    }
 
     def made(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         run = os.path.abspath(LaunchConfiguration("run").perform(context))
@@ -81,7 +74,15 @@ def describe_graph(
         before = beside(context, run) if beside is not None else []
         return [*graph_actions(context, graph, run, chosen, before), rviz_node(condition="rviz")]
 
-    return LaunchDescription([*arguments, OpaqueFunction(function=made)])
+    return LaunchDescription([*declared({**common, **everywhere, **(more or {})}), OpaqueFunction(function=made)])
+
+
+def declared(arguments: Mapping[str, tuple[str | None, str]]) -> list[DeclareLaunchArgument]:
+    """Launch arguments by name, each with its default value (None: it must be given) and what it is for."""
+    return [
+        DeclareLaunchArgument(name, default_value=default, description=text)
+        for name, (default, text) in arguments.items()
+    ]
 
 
 def graph_actions(

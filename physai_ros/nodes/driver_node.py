@@ -10,13 +10,13 @@ import numpy as np
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
-from std_srvs.srv import Trigger
 
 from physai_ros import msg, srv
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverMode
 from physai_ros.ros import qos
 from physai_ros.ros.conversions import from_message, outcome_message, to_message
+from physai_ros.ros.driver_services import serve_driver
 from physai_ros.ros.images import image_message
 from physai_ros.ros.joint_states import joint_state_message
 from physai_ros.ros.lifecycle import OK, WARN, ManagedNode, run
@@ -81,10 +81,8 @@ class DriverNode(ManagedNode):
             self._draw(self._driver.arm.sequence)  # no OpenGL: say so now
         self.subscribe(msg.SafeCommand, "safe_command", self._on_command, qos.COMMAND)
         self.serve(srv.ResetWorld, "reset_world", self._reset_world)
-        self.serve(srv.ClaimDriver, "claim_driver", self._claim)
+        serve_driver(self, self._driver, self._publish)
         self.serve(srv.SetRandomization, "set_randomization", self._randomize)
-        self.serve(Trigger, "driver/emergency_stop", self._emergency_stop)
-        self.serve(Trigger, "driver/resume", self._resume)
         self.every(_REPEAT if self._lock_step else spec.control_period, self._tick)
         self._sent = -np.inf
 
@@ -183,13 +181,6 @@ class DriverNode(ManagedNode):
         self._publish()
         return response
 
-    def _claim(self, request: srv.ClaimDriver.Request, response: srv.ClaimDriver.Response) -> srv.ClaimDriver.Response:
-        before = self._driver.guard.claimant
-        response.granted, response.token = True, self._driver.guard.claim(request.claimant)
-        response.message = f"taken from {before}; resume to start" if before else "resume to start"
-        self._publish()
-        return response
-
     def _randomize(
         self, request: srv.SetRandomization.Request, response: srv.SetRandomization.Response
     ) -> srv.SetRandomization.Response:
@@ -198,16 +189,6 @@ class DriverNode(ManagedNode):
             response.accepted, response.message = True, "in force from the next reset on"
         except ValueError as error:
             response.message = str(error)
-        return response
-
-    def _emergency_stop(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._driver.emergency_stop()
-        response.success, response.message = True, "stopping; call resume to start again"
-        return response
-
-    def _resume(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success, response.message = self._driver.resume()
-        self._publish()
         return response
 
 

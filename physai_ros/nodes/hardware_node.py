@@ -10,7 +10,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from physai_ros import msg, srv
+from physai_ros import msg
 from physai_ros.deployment.claims import Claim, claim_device
 from physai_ros.drivers.activation import ActivationChecks
 from physai_ros.drivers.driver import DriverError
@@ -19,6 +19,7 @@ from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverFault, DriverMode, DriverState
 from physai_ros.ros import qos
 from physai_ros.ros.conversions import from_message, to_message
+from physai_ros.ros.driver_services import serve_driver
 from physai_ros.ros.joint_states import joint_state_message
 from physai_ros.ros.lifecycle import ERROR, OK, WARN, ManagedNode, run
 from physai_ros.ros.parameters import parameter
@@ -70,9 +71,7 @@ class HardwareNode(ManagedNode):
         self._joints = self.publisher(JointState, "joint_states", qos.SENSOR_WRITER)
         self._description = self.publisher(String, "robot_description", qos.LATCHED)
         self.subscribe(msg.SafeCommand, "safe_command", self._on_command, qos.COMMAND)
-        self.serve(srv.ClaimDriver, "claim_driver", self._claim)
-        self.serve(Trigger, "driver/emergency_stop", self._emergency_stop)
-        self.serve(Trigger, "driver/resume", self._resume)
+        serve_driver(self, self._arm)
         self.serve(Trigger, "driver/recover", self._recover)
         self.every(spec.control_period, self._tick)
         self._fault = DriverFault.NONE
@@ -133,21 +132,6 @@ class HardwareNode(ManagedNode):
         if self._device is not None:
             self._device.release()
             self._device = None
-
-    def _claim(self, request: srv.ClaimDriver.Request, response: srv.ClaimDriver.Response) -> srv.ClaimDriver.Response:
-        before = self._arm.guard.claimant
-        response.granted, response.token = True, self._arm.guard.claim(request.claimant)
-        response.message = f"taken from {before}; resume to start" if before else "resume to start"
-        return response
-
-    def _emergency_stop(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._arm.emergency_stop()
-        response.success, response.message = True, "stopping; call resume to start again"
-        return response
-
-    def _resume(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success, response.message = self._arm.resume()
-        return response
 
     def _recover(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success, response.message = self._arm.recover()

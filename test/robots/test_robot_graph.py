@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from rclpy.client import Client
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
@@ -52,6 +53,7 @@ class Bench:
         self.outcomes: list[msg.TaskOutcome] = []
         self._request = ""
         self._resumed = False
+        self._clients: dict[str, Client] = {}
         monitor.hooks.append(self._look)
         monitor.node.create_subscription(msg.TaskOutcome, "task_outcome", self.outcomes.append, qos.LATCHED)
         monitor.node.create_subscription(String, "workcell_request", self._read, qos.LATCHED)
@@ -104,7 +106,17 @@ class Bench:
 
     def once(self, name: str) -> Trigger.Response:
         """What a button answers."""
-        return self.monitor.call(Trigger, name, Trigger.Request(), timeout=5.0)
+        return self.call(Trigger, name, Trigger.Request(), timeout=5.0)
+
+    def call(self, kind: type, name: str, request: object, timeout: float = LONG) -> object:
+        """Answer of a service, by a client that is kept for the next time."""
+        if name not in self._clients:
+            self._clients[name] = self.monitor.node.create_client(kind, name)
+        client = self._clients[name]
+        self.monitor.wait(client.service_is_ready, timeout, f"the service {name}")
+        future = client.call_async(request)
+        self.monitor.wait(future.done, timeout, f"an answer of the service {name}")
+        return future.result()
 
     @property
     def stopped(self) -> bool:
@@ -127,7 +139,7 @@ class Bench:
         """Take the driver in the place of the safety monitor, and permit what a policy wants, as it is."""
         writer = self.monitor.node.create_publisher(msg.SafeCommand, "safe_command", qos.CONTROL_WRITER)
         claim = srv.ClaimDriver.Request(claimant="nobody")
-        token = self.monitor.call(srv.ClaimDriver, "claim_driver", claim, timeout=LONG).token
+        token = self.call(srv.ClaimDriver, "claim_driver", claim).token
         safety = Unfiltered(spec)
 
         def answer(state: DriverState) -> None:
@@ -156,7 +168,7 @@ class Bench:
         until = time.monotonic() + LONG
         while not answer.accepted:
             assert time.monotonic() < until, answer.message
-            answer = monitor.call(srv.StartEpisode, "start_episode", request, timeout=LONG)
+            answer = self.call(srv.StartEpisode, "start_episode", request)
         own = answer.episode_id
         monitor.wait(lambda: "confirm_reset" in self._request, 30.0, "the request to set up")
         self._set_up()
