@@ -84,13 +84,15 @@ class Bench:
             time.sleep(0.1)
         raise AssertionError(f"{name}: {answer}")
 
-    def wait(self, condition: Callable[[], bool], what: str, *, button: str = "resume") -> None:
-        """Wait until a condition holds; where the link was lost meanwhile, recover and press `button`."""
+    def wait(self, condition: Callable[[], bool], what: str, *, button: str = "") -> None:
+        """Wait until a condition holds, and let the arm go again where it was stopped, or the link lost, meanwhile."""
         until = time.monotonic() + LONG
         while not condition():
             assert time.monotonic() < until, f"{what} did not come within {LONG:g} s"
-            if self._recover():
+            if self._recover() and button:
                 self.press(button)
+            elif self._resumed and self.stopped:
+                self.resume()
             time.sleep(0.002)
 
     def _recover(self) -> bool:
@@ -106,7 +108,7 @@ class Bench:
 
     def once(self, name: str) -> Trigger.Response:
         """What a button answers."""
-        return self.call(Trigger, name, Trigger.Request(), timeout=5.0)
+        return self.call(Trigger, name, Trigger.Request(), timeout=15.0)
 
     def call(self, kind: type, name: str, request: object, timeout: float = LONG) -> object:
         """Answer of a service, by a client that is kept for the next time."""
@@ -127,7 +129,7 @@ class Bench:
         """Let the arm go."""
         self._resumed = False
         self.press("resume")
-        self.wait(lambda: not self.stopped, "NOMINAL")
+        self.monitor.wait(lambda: not self.stopped, LONG, "NOMINAL")
         self._resumed = True
 
     def propose(self, policy: Callable[[DriverState], RobotAction]) -> None:
@@ -301,6 +303,9 @@ def test_full_speed_at_the_limits_is_no_reflex_with_the_filter_on(franka, bench_
 
     bench.wait(turned, "the way between the limits")
     assert not bench.faults
+    # At full speed a robot whose seconds are longer than ours falls behind, and is stopped for that alone.
+    late = [any(reason.startswith("tracking_error") for reason in reasons) for reasons in bench.stops]
+    assert bench.lost or all(late), bench.stops
 
 
 def test_a_protective_stop_is_a_reason_until_somebody_recovers_and_resumes(emulate, configured, bench_of):
