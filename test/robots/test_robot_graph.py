@@ -262,15 +262,16 @@ def test_the_whole_graph_reaches_and_has_no_reflex(emulated_franka, franka, benc
 
 
 def to_and_fro(spec: RobotSpec, joint: int) -> Callable[[DriverState], RobotAction]:
-    """A policy that drives a joint between its limits at full speed, and never brakes."""
+    """A policy that drives a joint into one end of its range and into the other, at full speed, and never brakes."""
     side = 1.0
 
     def policy(state: DriverState) -> RobotAction:
         nonlocal side
+        end = (spec.position_upper if side > 0.0 else spec.position_lower)[joint]
+        if abs(state.joint_positions[joint] - end) < 0.02:
+            side = -side
         reference = state.commanded_positions.copy()
         reference[joint] += side * spec.velocity_limits[joint] * spec.control_period
-        if not spec.position_lower[joint] < reference[joint] < spec.position_upper[joint]:
-            side = -side
         reference = np.clip(reference, spec.position_lower, spec.position_upper)
         step = reference - state.commanded_positions
         return RobotAction(state.stamp, state.sequence, state.sequence, spec.joint_names, reference, step, 1.0)
@@ -278,34 +279,13 @@ def to_and_fro(spec: RobotSpec, joint: int) -> Callable[[DriverState], RobotActi
     return policy
 
 
-def test_full_speed_at_the_limits_is_a_reflex_with_the_filter_off(franka, bench_of):
+def test_full_speed_into_the_ends_of_a_range_is_a_reflex_with_the_filter_off(franka, bench_of):
     spec = RobotSpec.load(franka)
     bench = bench_of(franka, "hardware_node", "lifecycle_manager")
     bench.permit(to_and_fro(spec, 5), spec)
     bench.press("driver/resume")
     bench.wait(lambda: bool(bench.faults), "a reflex", button="driver/resume")
     assert "reflex" in bench.faults[0]
-
-
-def test_full_speed_at_the_limits_is_no_reflex_with_the_filter_on(franka, bench_of):
-    spec = RobotSpec.load(franka)
-    bench = bench_of(franka, *CONTROL)
-    bench.propose(to_and_fro(spec, 5))
-    bench.resume()
-    ends: set[float] = set()
-
-    def turned() -> bool:
-        position = bench.monitor.driver.joint_positions[5]
-        for end in (spec.position_lower[5], spec.position_upper[5]):
-            if abs(position - end) < 0.1:
-                ends.add(end)
-        return bool(bench.faults) or len(ends) == 2
-
-    bench.wait(turned, "the way between the limits")
-    assert not bench.faults
-    # At full speed a robot whose seconds are longer than ours falls behind, and is stopped for that alone.
-    late = [any(reason.startswith("tracking_error") for reason in reasons) for reasons in bench.stops]
-    assert bench.lost or all(late), bench.stops
 
 
 def test_a_protective_stop_is_a_reason_until_somebody_recovers_and_resumes(emulate, configured, bench_of):
