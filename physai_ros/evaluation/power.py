@@ -17,8 +17,8 @@ MOST = 20_000
 class PlannedGain:
     """What is to be seen: success of the current policy, the candidate's gain, and how alike the two are.
 
-    `correlation` in 0 ... 1 is that of their outcomes on the same scenario: 1 is as alike as two policies of these rates
-    can be; at 0 they share no more than chance has it, and pairing helps least.
+    `correlation` in 0 ... 1 is that of their outcomes on the same scenario: 1 is as alike as two policies of such
+    rates can be; at 0 they share no more than chance has it, and pairing helps least.
     """
 
     success: float
@@ -60,8 +60,9 @@ def unpaired_power(plan: PlannedGain, episodes: int, alpha: float = 0.05) -> flo
     before, after = sorted((plan.success, plan.success + plan.gain))
     k = np.arange(episodes + 1)
     low, high = stats.binom.pmf(k, episodes, before), stats.binom.pmf(k, episodes, after)
-    p_values = stats.hypergeom.sf(k[:, None] - 1, 2 * episodes, k[:, None] + k[None, :], episodes)
-    return float(high @ (p_values <= alpha) @ low)
+    # Fewest successes of the better one that are too many, by how many there are of both together.
+    fewest = stats.hypergeom.isf(alpha, 2 * episodes, np.arange(2 * episodes + 1), episodes).astype(int) + 1
+    return float(high @ (k[:, None] >= fewest[k[:, None] + k[None, :]]) @ low)
 
 
 @dataclass(frozen=True)

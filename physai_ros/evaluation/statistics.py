@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 from scipy.optimize import brentq
 
 Alternative = Literal["two-sided", "greater", "less"]
@@ -144,7 +144,7 @@ def paired_gain_interval(counts: PairedCounts, confidence: float = 0.95) -> Inte
     return Interval(float(low), float(high))
 
 
-def exact_paired_gain(counts: PairedCounts, confidence: float = 0.95, nodes: int = 2000) -> Interval:
+def exact_paired_gain(counts: PairedCounts, confidence: float = 0.95, nodes: int = 500) -> Interval:
     """Interval of `counts.gain` that agrees with the exact paired test: it excludes 0 only where that rejects.
 
     The share of pairs that differ and the share of those that the candidate wins are melded: exact confidence
@@ -167,15 +167,18 @@ def _melded_lower(counts: PairedCounts, tail: float, nodes: int) -> float:
     differing = won + counts.current_only
     probabilities = (np.arange(nodes) + 0.5) / nodes
     # Lower confidence distribution of the share won, among pairs that differ; a share that is not known at all is 0.
-    shares = stats.beta.ppf(probabilities, won, differing - won + 1) if won else np.zeros(nodes)
+    shares = special.betaincinv(won, differing - won + 1, probabilities) if won else np.zeros(nodes)
     tilt = 2.0 * shares - 1.0
 
     def below(gain: float) -> float:
         """Probability that the melded gain is at most `gain`; what pulls it down is taken at its worst."""
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(tilt == 0.0, np.inf if gain >= 0 else -np.inf, gain / tilt)
-        few = stats.beta.cdf(ratio, differing, n - differing + 1) if differing else np.where(ratio >= 0.0, 1.0, 0.0)
-        many = stats.beta.sf(ratio, differing + 1, n - differing) if differing < n else np.where(ratio <= 1.0, 1.0, 0.0)
+        share = np.clip(ratio, 0.0, 1.0)
+        few = special.betainc(differing, n - differing + 1, share) if differing else np.ones(nodes)
+        few = np.where(ratio >= 0.0, few, 0.0)
+        many = special.betaincc(differing + 1, n - differing, share) if differing < n else np.ones(nodes)
+        many = np.where(ratio <= 1.0, many, 0.0)
         return float(np.where(tilt >= 0.0, few, many).mean())
 
     if below(-1.0 + 1e-9) > tail:
