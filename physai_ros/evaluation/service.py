@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -239,7 +240,7 @@ class EvaluationService:
 
 def report_of(evaluation: Evaluation) -> dict[str, object]:
     """Everything that is needed to read an evaluation and to repeat it, as plain JSON values."""
-    return {
+    report = {
         "request": dict(evaluation.request.__dict__),
         "physics": dict(evaluation.physics),
         "subject": dict(evaluation.subject),
@@ -248,3 +249,13 @@ def report_of(evaluation: Evaluation) -> dict[str, object]:
         "groups": [group.row() for group in evaluation.groups],
         "rows": evaluation.rows(),
     }
+    return _finite(report)
+
+
+def _finite(value: object) -> object:
+    """The value with None in the place of numbers that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import threading
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from rclpy.task import Future
 from physai_ros import msg, srv
 from physai_ros.action import EvaluatePolicy
 from physai_ros.evaluation.jobs import JobHandle, JobStatus
-from physai_ros.evaluation.promotion import PromotionRule
+from physai_ros.evaluation.promotion import TESTS, PromotionRule
 from physai_ros.evaluation.protocol import EvaluationRequest, RunTrials
 from physai_ros.evaluation.service import EvaluationService
 from physai_ros.evaluation.trials import TrialSettings
@@ -22,7 +23,7 @@ from physai_ros.experience.episode import Purpose
 from physai_ros.policy.activation import Activation, PolicyFileError
 from physai_ros.policy.registry import PolicyRegistry
 from physai_ros.ros import qos
-from physai_ros.ros.graph_trials import GraphTrials
+from physai_ros.ros.graph_trials import GraphTrials, Operator
 from physai_ros.ros.lifecycle import ERROR, OK, ManagedNode, run
 from physai_ros.ros.parameters import parameter
 from physai_ros.ros.stamps import header
@@ -43,6 +44,15 @@ class Parameters:
     margin: float = parameter(0.1, "Loss in success rate that is still not_worse.", minimum=0.001, maximum=0.5)
     episodes: int = parameter(20, "Paired scenarios to begin with.", minimum=1, maximum=1000)
     most_episodes: int = parameter(60, "Paired scenarios at most.", minimum=1, maximum=1000)
+    test: str = parameter(
+        "looks", "Promotion by a test at a few sizes, or one that may look after every pair.", choices=TESTS
+    )
+    regression: int = parameter(0, "Failures that were once fixed to run again before promotion.", minimum=0)
+    stage_speeds: tuple[float, ...] = parameter((), "Shares of full speed that a promoted version is tried out at.")
+    stage_episodes: tuple[int, ...] = parameter((), "Training episodes without an alarm at each of these.")
+    operator_patience: float = parameter(
+        300.0, "Time for a person to set up a scene, backend robot [s].", minimum=1.0, maximum=86400.0
+    )
     seed: int = parameter(0, "Of the promotion scenarios.", minimum=0, maximum=2**20 - 1)
     physics: str = parameter("nominal", "Arm that promotion is tested on.", choices=("nominal", "shifted"))
     shift_seed: int = parameter(0, "Which shifted arm.", minimum=0)
@@ -63,7 +73,18 @@ class Evaluator(ManagedNode):
         p = self.parameters
         self._service: EvaluationService | None = None
         self._actions: ActionServer | None = None
-        rule = PromotionRule(p.mode, p.margin, p.episodes, max(p.episodes, p.most_episodes), p.seed)
+        if len(p.stage_speeds) != len(p.stage_episodes):
+            raise ValueError(f"{len(p.stage_speeds)} stage speeds with {len(p.stage_episodes)} numbers of episodes")
+        rule = PromotionRule(
+            p.mode,
+            p.margin,
+            p.episodes,
+            max(p.episodes, p.most_episodes),
+            p.seed,
+            test=p.test,
+            regression=p.regression,
+            stages=tuple(zip(p.stage_speeds, p.stage_episodes, strict=True)),
+        )
         physics = shifted_arm(p.shift_seed) if p.physics == "shifted" else PhysicsParameters()
         if len(p.physics_names) != len(p.physics_values):
             raise ValueError(f"{len(p.physics_names)} physics names with {len(p.physics_values)} values; give one each")
@@ -122,8 +143,14 @@ class Evaluator(ManagedNode):
         values = {"generation": self._generation, "problem": self._problem}
         return (ERROR, self._problem, values) if self._problem else (OK, text, values)
 
-    def _on_graph(self, job: JobHandle, task: str) -> RunTrials:
-        return lambda trials: self._graph.run(trials, load_task(task), on_result=job.on_result, cancelled=job.cancelled)
+    def _on_graph(self, job: JobHandle, request: EvaluationRequest, evaluation_id: str) -> RunTrials:
+        task, operator = load_task(request.task), None
+        if request.backend == "robot":
+            frames = self._service.jobs.folder / f"{evaluation_id}.frames"
+            operator = Operator(self.parameters.operator_patience, frames)
+        return lambda trials: self._graph.run(
+            trials, task, on_result=job.on_result, cancelled=job.cancelled, operator=operator
+        )
 
     # The registry.
 
@@ -162,7 +189,11 @@ class Evaluator(ManagedNode):
         if message.purpose != int(Purpose.TRAIN) or not message.complete or not message.policy_version:
             return
         try:
-            self._service.hear(message.policy_version, message.success and not message.interventions)
+            self._service.hear(
+                message.policy_version,
+                message.success and not message.interventions,
+                safety_stopped=message.safety_stops > 0,
+            )
         except (PolicyFileError, OSError) as error:
             self.get_logger().error(f"cannot roll back: {error}")
         self._announce()
@@ -182,6 +213,8 @@ class Evaluator(ManagedNode):
 
     def _status_message(self, status: JobStatus) -> msg.EvaluationStatus:
         success, lower, upper = status.success
+        if status.request.backend == "robot" and not status.finished:
+            success = lower = upper = math.nan  # who sets up the scenes must not know who leads
         return msg.EvaluationStatus(
             header=header(self.now()),
             evaluation_id=status.evaluation_id,

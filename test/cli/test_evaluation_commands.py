@@ -31,7 +31,6 @@ def test_what_cannot_be_done_is_one_clear_line(tmp_path: Path, capsys: pytest.Ca
     for arguments, line in (
         (("policies", "list", "--registry", tmp_path / "none"), "physai: there is no policy in"),
         (("evaluate", "--registry", tmp_path / "none"), "physai: no policy is active in"),
-        (("evaluate", "--backend", "robot"), "physai: backend 'robot' cannot be used"),
         (("evaluate", "--backend", "moon"), "physai: unknown backend 'moon'"),
         (("report", tmp_path), "physai: no run.json in"),
         (("collect", "--task", "fly", "--out", tmp_path / "fly"), "physai: unknown task 'fly'"),
