@@ -67,8 +67,12 @@ _SHOWN = (("updates", 0), ("episodes", 0), ("loss", 4))
 
 @policies.command("compare")
 def compare_versions(
-    candidates: Annotated[list[str], typer.Argument(help="One or more versions, or 'current'.")],
-    against: Annotated[str, typer.Option(help="Version to compare them with, or 'current'.")] = "current",
+    candidates: Annotated[
+        list[str], typer.Argument(metavar="VERSION... [AGAINST]", help="Versions, and what they are compared with.")
+    ],
+    against: Annotated[
+        str, typer.Option(help="Version to compare with.", show_default="the last of several, else 'current'")
+    ] = "",
     registry: Registry = Path("registry"),
     episodes: Annotated[int, typer.Option(min=1, help="Paired scenarios of each.")] = 50,
     margin: Annotated[float, typer.Option(min=0.0, max=0.99, help="Loss that is still not_worse.")] = 0.1,
@@ -93,6 +97,8 @@ def compare_versions(
     from physai_ros.policy.registry import PolicyRegistry
 
     versions = PolicyRegistry(registry)
+    if not against:
+        *candidates, against = candidates if len(candidates) > 1 else [*candidates, "current"]
     named = [resolve_version(versions, name) for name in candidates]
     other = resolve_version(versions, against)
     task = versions.manifest(named[0]).task

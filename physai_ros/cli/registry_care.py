@@ -67,7 +67,7 @@ def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Delete weights that nobody needs. Manifests stay, so that lineage does; the active one and the one before stay."""
+    """Delete weights that nobody needs. Manifests stay, and so do the active version and the one before it."""
     from physai_ros.cli.results import write_json
     from physai_ros.policy.history import collect, collectable
     from physai_ros.policy.registry import PolicyRegistry

@@ -118,8 +118,10 @@ def compare_scores(
     if a.size and not (min(a.min(), b.min()) >= 0.0 and max(a.max(), b.max()) <= 1.0):
         raise ValueError("scores must be numbers from 0 to 1")
     differences = a - b
-    p_value = 1.0
-    if np.any(differences):
+    if np.isin(differences, (-1.0, 0.0, 1.0)).all():
+        # All or nothing: swapping within pairs is the exact paired test.
+        p_value = mcnemar_exact(PairedCounts(0, int((differences > 0).sum()), int((differences < 0).sum()), 0))
+    else:
         # Pairs without a difference are the same either way.
         test = stats.permutation_test(
             (differences[differences != 0],),
