@@ -119,8 +119,11 @@ def test_the_evaluator_promotes_answers_and_takes_back(
     assert not caller.call(srv.GetVerdict, "get_verdict", evaluation_id="nobody").found
     refused = caller.call(srv.Evaluate, "evaluate", policy="000009", episodes=6)
     assert (refused.accepted, "there is no policy '000009'" in refused.message) == (False, True)
-    refused = caller.call(srv.Evaluate, "evaluate", policy="current", episodes=6, backend="robot")
-    assert (refused.accepted, "choose sim or graph" in refused.message) == (False, True)
+    refused = caller.call(srv.Evaluate, "evaluate", policy="current", episodes=6, backend="moon")
+    assert (refused.accepted, "known are: sim, graph, robot" in refused.message) == (False, True)
+    asked = {"policy": "current", "scenario_set": "stress", "episodes": 6, "backend": "robot"}
+    refused = caller.call(srv.Evaluate, "evaluate", **asked)
+    assert (refused.accepted, "changes the world" in refused.message) == (False, True)
 
     # An action gives feedback and can be cancelled.
     client = ActionClient(caller.node, EvaluatePolicy, "evaluate_policy")

@@ -219,6 +219,7 @@ def sabotaged(registry: PolicyRegistry, version: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_sabotaged_version_is_taken_back(own_registry: PolicyRegistry, capsys: pytest.CaptureFixture[str]) -> None:
     own_registry.activate("000001")
     rule = PromotionRule(episodes=8, most_episodes=24, test="sequential")
@@ -252,6 +253,7 @@ def test_a_sabotaged_version_is_taken_back(own_registry: PolicyRegistry, capsys:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_few_real_ones(own_registry: PolicyRegistry, capsys: pytest.CaptureFixture[str]) -> None:
     """000001 does nothing, 000002 and 000003 are the same and have learned."""
     settings = TrialSettings("reach", str(own_registry.folder))
