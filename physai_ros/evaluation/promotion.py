@@ -49,7 +49,7 @@ class PromotionRule:
     seed: int = 0
     shadow_observations: int = 300
     test: str = "looks"
-    replay_states: int = 60
+    replay_states: int = 30
     regression: int = 0
     regression_floor: float = 0.7
     stages: tuple[tuple[float, int], ...] = ()

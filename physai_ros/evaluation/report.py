@@ -12,7 +12,7 @@ import jinja2
 
 from physai_ros.evaluation import report_figures as draw
 from physai_ros.evaluation.report_versions import draw_health, draw_versions
-from physai_ros.evaluation.run_record import HeldOutEvaluation, RunRecord, TestRow
+from physai_ros.evaluation.run_record import HeldOutEvaluation, RunRecord, ComparisonRow
 from physai_ros.evaluation.run_sources import read_run
 from physai_ros.evaluation.statistics import bootstrap_gain, clopper_pearson
 from physai_ros.evaluation.verdict import Comparison, compare
@@ -194,7 +194,7 @@ def _comparison_row(name: str, comparison: Comparison) -> dict[str, str]:
     }
 
 
-def _test_row(test: TestRow) -> dict[str, str]:
+def _test_row(test: ComparisonRow) -> dict[str, str]:
     return {
         "name": f"{test.version}, {test.against}",
         "set": test.scenario_set,

@@ -90,7 +90,7 @@ class FrameStrip:
 
 
 @dataclass(frozen=True)
-class TestRow:
+class ComparisonRow:
     """A test of two versions on the same scenarios, with the paired gain and its 95 % interval; `order` sorts them."""
 
     evaluation_id: str
@@ -150,7 +150,7 @@ class RunRecord:
     activation: list[ActivationSample] = field(default_factory=list)
     selection: list[SelectionShare] = field(default_factory=list)
     strips: list[FrameStrip] = field(default_factory=list)
-    tests: list[TestRow] = field(default_factory=list)
+    tests: list[ComparisonRow] = field(default_factory=list)
     health: list[HealthRow] = field(default_factory=list)
     latency: list[LatencyRow] = field(default_factory=list)
 
@@ -194,7 +194,7 @@ _ROWS: dict[str, Any] = {
     "activation": ActivationSample,
     "selection": SelectionShare,
     "strips": FrameStrip,
-    "tests": TestRow,
+    "tests": ComparisonRow,
     "health": HealthRow,
     "latency": LatencyRow,
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from physai_ros import __version__
 from physai_ros.evaluation.jobs import JobStatus, read_status
-from physai_ros.evaluation.run_record import EpisodeRow, HealthRow, LatencyRow, PolicyChange, RunRecord, TestRow
+from physai_ros.evaluation.run_record import EpisodeRow, HealthRow, LatencyRow, PolicyChange, RunRecord, ComparisonRow
 from physai_ros.experience.episode import Purpose
 from physai_ros.experience.store import EpisodeStore, StoreError
 from physai_ros.feedback.collector import EpisodeFeedbackRecord
@@ -39,7 +39,7 @@ def read_run(folder: Path) -> RunRecord:
     return run
 
 
-def tests_in(folder: Path) -> list[TestRow]:
+def tests_in(folder: Path) -> list[ComparisonRow]:
     """Every comparison that was finished in a folder of evaluations, oldest first."""
     rows = []
     for path in sorted(folder.glob("*.json"), key=lambda path: (path.stat().st_mtime, path.name)):
@@ -75,9 +75,9 @@ def latency_of(figures: dict[str, float]) -> list[LatencyRow]:
     return rows
 
 
-def _test_row(status: JobStatus, figures: dict[str, float], order: int) -> TestRow:
+def _test_row(status: JobStatus, figures: dict[str, float], order: int) -> ComparisonRow:
     request = status.request
-    return TestRow(
+    return ComparisonRow(
         evaluation_id=status.evaluation_id,
         version=request.policy,
         against=request.against,

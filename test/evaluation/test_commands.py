@@ -43,7 +43,18 @@ def test_policies_are_compared_promoted_and_taken_back(own_registry: PolicyRegis
     assert entries.count("promotion of 000002") == 6
     assert "weights of 0 of 3 versions would go" in physai("policies", "gc", "--dry-run", "--keep", 1, *registry)
     again = physai(
-        "evaluate", "--scenario-set", "regression", "--policy", "000002", "--task", "reach", "--workers", 0, *registry
+        "evaluate",
+        "--scenario-set",
+        "regression",
+        "--episodes",
+        2,
+        "--policy",
+        "000002",
+        "--task",
+        "reach",
+        "--workers",
+        0,
+        *registry,
     )
     assert "100%" in again
 

@@ -23,7 +23,7 @@ from physai_ros.evaluation.run_record import (
     PolicyChange,
     RunRecord,
     SelectionShare,
-    TestRow,
+    ComparisonRow,
 )
 from physai_ros.evaluation.run_sources import health_of, latency_of, read_run
 from physai_ros.evaluation.scenario_sets import scenario_seeds
@@ -107,7 +107,9 @@ def example_run(folder: Path) -> RunRecord:
         gain = {"better": 0.4, "worse": -0.35}.get(verdict, 0.05)
         version, against = f"{i + 1:06d}", f"{i:06d}"
         numbers = (20, 0.5 + gain, 0.5, gain, gain - 0.25, min(gain + 0.25, 1.0), float(i))
-        run.tests.append(TestRow(f"promotion-{version}", version, against, "promotion", verdict, "made up", *numbers))
+        run.tests.append(
+            ComparisonRow(f"promotion-{version}", version, against, "promotion", verdict, "made up", *numbers)
+        )
     run.latency = [LatencyRow("state to command", 5.2, 11.8, 10.0), LatencyRow("decision of safety", 0.3, 0.9, 10.0)]
     run.health = [
         HealthRow(10, "not_started", "too few"),
