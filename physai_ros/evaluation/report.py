@@ -12,7 +12,7 @@ import jinja2
 
 from physai_ros.evaluation import report_figures as draw
 from physai_ros.evaluation.report_versions import draw_health, draw_versions
-from physai_ros.evaluation.run_record import HeldOutEvaluation, RunRecord, ComparisonRow
+from physai_ros.evaluation.run_record import ComparisonRow, HeldOutEvaluation, RunRecord
 from physai_ros.evaluation.run_sources import read_run
 from physai_ros.evaluation.statistics import bootstrap_gain, clopper_pearson
 from physai_ros.evaluation.verdict import Comparison, compare

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from physai_ros import __version__
 from physai_ros.evaluation.jobs import JobStatus, read_status
-from physai_ros.evaluation.run_record import EpisodeRow, HealthRow, LatencyRow, PolicyChange, RunRecord, ComparisonRow
+from physai_ros.evaluation.run_record import ComparisonRow, EpisodeRow, HealthRow, LatencyRow, PolicyChange, RunRecord
 from physai_ros.experience.episode import Purpose
 from physai_ros.experience.store import EpisodeStore, StoreError
 from physai_ros.feedback.collector import EpisodeFeedbackRecord

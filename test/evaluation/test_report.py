@@ -15,6 +15,7 @@ import pytest
 from physai_ros.evaluation.report import write_report
 from physai_ros.evaluation.run_record import (
     ActivationSample,
+    ComparisonRow,
     EpisodeRow,
     FrameStrip,
     HealthRow,
@@ -23,7 +24,6 @@ from physai_ros.evaluation.run_record import (
     PolicyChange,
     RunRecord,
     SelectionShare,
-    ComparisonRow,
 )
 from physai_ros.evaluation.run_sources import health_of, latency_of, read_run
 from physai_ros.evaluation.scenario_sets import scenario_seeds
