@@ -142,7 +142,8 @@ def evaluate(
 
     `crew` runs them in place of processes of this call's own; `run` (trials in their order) -> results elsewhere than
     in simulation, such as on the live graph, and is itself told whom to tell of a result. `journal` names a file that
-    keeps each finished episode; where it holds some of this evaluation, these are not run again.
+    keeps each finished episode; where it holds some of this evaluation, `on_result` hears of these first, and they
+    are not run again.
 
     Raises:
         TrialError: a trial could not be run.
@@ -167,6 +168,8 @@ def evaluate(
             note(result)
             heard(result)
 
+        for result in sorted(found.values(), key=lambda result: result.index):
+            heard(result)
         stopping.note(found)
         before = len(found)
         waiting = [trial for trial in _ordered(pairs, request) if trial.index not in found]
