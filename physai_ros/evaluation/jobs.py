@@ -109,9 +109,14 @@ class EvaluationJobs:
         return self.folder / f"{evaluation_id}.journal"
 
     def unfinished(self) -> list[str]:
-        """Ids of jobs of an earlier run that have a journal and no end, oldest first."""
+        """Ids of jobs that have a journal, no end, and nobody at work on them, oldest first."""
         found = sorted(self.folder.glob("*.journal"), key=lambda path: path.stat().st_mtime)
-        return [path.stem for path in found if not self.known(path.stem)]
+        return [path.stem for path in found if not self._path(path.stem).exists() and not self._at_work(path.stem)]
+
+    def _at_work(self, evaluation_id: str) -> bool:
+        with self._changed:
+            status = self._status.get(evaluation_id)
+        return status is not None and not status.finished
 
     def all(self) -> list[JobStatus]:
         """Every job since start, in order of submission."""

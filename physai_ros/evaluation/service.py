@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from physai_ros.evaluation.protocol import (
     evaluate,
     planned_pairs,
     resolve_version,
+    subject_of,
 )
 from physai_ros.evaluation.rollout_watch import RolloutWatch, WorkedEpisode
 from physai_ros.evaluation.trials import TrialSettings
@@ -102,30 +104,37 @@ class EvaluationService:
         planned_pairs(request, self._settings)
         return self._submit(request)
 
-    def _submit(
-        self, request: EvaluationRequest, evaluation_id: str = "", settings: TrialSettings | None = None
-    ) -> str:
-        settings = settings or self._settings_of(request)
-        return self.jobs.submit(request, lambda job: self._evaluate(request, settings, job), evaluation_id)
+    def _submit(self, request: EvaluationRequest) -> str:
+        settings = self._settings_of(request)
+        same = self._left_behind(subject_of(request, settings))
+        return self.jobs.submit(request, lambda job: self._evaluate(request, settings, job), same)
 
     def _settings_of(self, request: EvaluationRequest) -> TrialSettings:
         settings = replace(self._settings, task=request.task)
         return replace(settings, physics={}) if request.scenario_set in ("nominal", *_CHANGED_WORLDS) else settings
 
+    def _left_behind(self, subject: dict[str, object]) -> str:
+        """Id of an evaluation of exactly this that was begun and not finished; empty where there is none."""
+        wanted = json.loads(json.dumps(subject))
+        journals = ((name, read_subject(self.jobs.journal(name))) for name in self.jobs.unfinished())
+        return next((name for name, found in journals if found == wanted), "")
+
     def _resume(self) -> None:
-        """Take up again what an earlier run of this service did not finish; promotions come up by themselves."""
+        """Take up again what an earlier run of this service did not finish in simulation.
+
+        Promotions come up by themselves. On the graph or a robot nothing begins that nobody asks for now.
+        """
         for evaluation_id in self.jobs.unfinished():
             subject = read_subject(self.jobs.journal(evaluation_id))
             if subject is None or evaluation_id.startswith("promotion-"):
                 continue
             try:
                 request = EvaluationRequest(**subject["request"])
-            except TypeError:
-                continue  # of another version of this package
-            if request.backend == "sim" or self._graph is not None:
-                physics, robot = dict(subject["physics"]), str(subject["robot"])
-                settings = replace(self._settings, task=request.task, physics=physics, robot=robot)
-                self._submit(request, evaluation_id, settings)
+                same = subject_of(request, self._settings_of(request)) == subject
+            except (TypeError, ValueError):
+                continue  # of another version of this package, or of policies that are gone
+            if request.backend == "sim" and same:
+                self._submit(request)
 
     def reconcile(self) -> str:
         """Version that is put to the test now, since it is new and nobody has judged it; else empty."""

@@ -5,15 +5,9 @@ from __future__ import annotations
 import json
 import math
 import sys
-import threading
 from dataclasses import dataclass
 
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
-from rclpy.action.server import ServerGoalHandle
-from rclpy.task import Future
-
 from physai_ros import msg, srv
-from physai_ros.action import EvaluatePolicy
 from physai_ros.evaluation.jobs import JobHandle, JobStatus
 from physai_ros.evaluation.promotion import TESTS, PromotionRule
 from physai_ros.evaluation.protocol import EvaluationRequest, RunTrials
@@ -23,6 +17,7 @@ from physai_ros.experience.episode import Purpose
 from physai_ros.policy.activation import Activation, PolicyFileError
 from physai_ros.policy.registry import PolicyRegistry
 from physai_ros.ros import qos
+from physai_ros.ros.evaluation_action import EvaluationAction, request_of
 from physai_ros.ros.graph_trials import GraphTrials, Operator
 from physai_ros.ros.lifecycle import ERROR, OK, ManagedNode, run
 from physai_ros.ros.parameters import parameter
@@ -72,7 +67,7 @@ class Evaluator(ManagedNode):
         """Open the registry and begin to serve."""
         p = self.parameters
         self._service: EvaluationService | None = None
-        self._actions: ActionServer | None = None
+        self._actions: EvaluationAction | None = None
         if len(p.stage_speeds) != len(p.stage_episodes):
             raise ValueError(f"{len(p.stage_speeds)} stage speeds with {len(p.stage_episodes)} numbers of episodes")
         rule = PromotionRule(
@@ -103,7 +98,6 @@ class Evaluator(ManagedNode):
         )
         self._generation, self._problem = -1, ""
         self._published: dict[str, JobStatus] = {}
-        self._waiting: dict[str, Future] = {}
         self._status = self.publisher(msg.EvaluationStatus, "evaluation_status", qos.LATCHED)
         self._updates = self.publisher(msg.PolicyUpdate, "policy_update", qos.LATCHED)
         self.subscribe(msg.Candidate, "candidate", lambda _message: self._reconcile(), qos.EVENT)
@@ -111,14 +105,7 @@ class Evaluator(ManagedNode):
         self.serve(srv.Evaluate, "evaluate", self._serve_evaluate)
         self.serve(srv.GetVerdict, "get_verdict", self._serve_verdict)
         self.serve(srv.RollbackPolicy, "rollback_policy", self._serve_rollback)
-        self._actions = ActionServer(
-            self,
-            EvaluatePolicy,
-            "evaluate_policy",
-            self._execute,
-            goal_callback=lambda _goal: GoalResponse.ACCEPT if self.active else GoalResponse.REJECT,
-            cancel_callback=self._on_cancel,
-        )
+        self._actions = EvaluationAction(self, self._service, lambda: self.active)
         self.every(0.2, self._tick)
         self.every(1.0, self._reconcile)
 
@@ -205,10 +192,7 @@ class Evaluator(ManagedNode):
             if self._published.get(status.evaluation_id) != status:
                 self._published[status.evaluation_id] = status
                 self._status.publish(self._status_message(status))
-            waiting = self._waiting.get(status.evaluation_id)
-            if waiting is not None and (status.finished or waiting.cancelled()):
-                del self._waiting[status.evaluation_id]
-                waiting.set_result(status)
+            self._actions.tell(status)
         self._announce()
 
     def _status_message(self, status: JobStatus) -> msg.EvaluationStatus:
@@ -233,7 +217,7 @@ class Evaluator(ManagedNode):
 
     def _serve_evaluate(self, request: srv.Evaluate.Request, response: srv.Evaluate.Response) -> srv.Evaluate.Response:
         try:
-            response.evaluation_id = self._service.request(_request(request))
+            response.evaluation_id = self._service.request(request_of(request))
             response.accepted = True
         except (ValueError, OSError) as error:
             response.message = str(error)
@@ -261,65 +245,6 @@ class Evaluator(ManagedNode):
         except (ValueError, OSError) as error:
             response.message = str(error)
         return response
-
-    # The action: a coroutine, so that the one thread goes on hearing, a cancel among it.
-
-    def _on_cancel(self, goal: ServerGoalHandle) -> CancelResponse:
-        self._service.jobs.cancel(getattr(goal, "evaluation_id", ""))
-        return CancelResponse.ACCEPT
-
-    async def _execute(self, goal: ServerGoalHandle) -> EvaluatePolicy.Result:
-        result = EvaluatePolicy.Result()
-        try:
-            result.evaluation_id = self._service.request(_request(goal.request))
-        except (ValueError, OSError) as error:
-            result.verdict, result.report_json = "failed", json.dumps({"error": str(error)})
-            goal.abort()
-            return result
-        goal.evaluation_id = result.evaluation_id
-        if goal.is_cancel_requested:
-            self._service.jobs.cancel(result.evaluation_id)
-        waiting = self._waiting[result.evaluation_id] = Future(executor=self.executor)
-        self._feed_back(goal, result.evaluation_id)
-        status = await waiting
-        result.success, result.lower, result.upper = status.success
-        result.verdict, result.episodes = status.verdict, status.episodes_done
-        result.report_json = json.dumps(status.report or {"error": status.detail})
-        {"done": goal.succeed, "cancelled": goal.canceled}.get(status.state, goal.abort)()
-        return result
-
-    def _feed_back(self, goal: ServerGoalHandle, evaluation_id: str) -> None:
-        """Publish feedback from a thread that ends with the job; a publisher may be used from any thread."""
-
-        def publish() -> None:
-            done = -1
-            status = self._service.jobs.status(evaluation_id)
-            while status is not None and not status.finished and goal.is_active:
-                if status.episodes_done != done:
-                    done = status.episodes_done
-                    success = status.success[0]
-                    goal.publish_feedback(
-                        EvaluatePolicy.Feedback(
-                            episodes_done=done, episodes_total=status.episodes_total, success=success
-                        )
-                    )
-                threading.Event().wait(0.2)
-                status = self._service.jobs.status(evaluation_id)
-
-        threading.Thread(target=publish, name=f"feedback {evaluation_id}", daemon=True).start()
-
-
-def _request(wanted: srv.Evaluate.Request | EvaluatePolicy.Goal) -> EvaluationRequest:
-    return EvaluationRequest(
-        policy=wanted.policy,
-        task=wanted.task,
-        against=wanted.against,
-        scenario_set=wanted.scenario_set,
-        episodes=wanted.episodes,
-        backend=wanted.backend,
-        seed=wanted.seed,
-        margin=wanted.margin,
-    )
 
 
 def main() -> int:
