@@ -52,7 +52,7 @@ class Caller:
     def call(self, kind: type, name: str, **fields: object) -> object:
         """The answer of a service."""
         client = self.node.create_client(kind, name)
-        self.until(client.service_is_ready, 30.0)
+        self.until(client.service_is_ready)
         future = client.call_async(kind.Request(**fields))
         self.until(future.done)
         self.node.destroy_client(client)
@@ -98,12 +98,16 @@ def evaluator(own_registry: PolicyRegistry, tmp_path: Path, caller: Caller) -> I
         *parameters,
     ]
     process = subprocess.Popen(command, env=environment())
-    for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
-        response = caller.call(ChangeState, "evaluator/change_state", transition=Transition(id=transition))
-        assert response.success
-    yield process
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20.0) == 0
+    try:
+        for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+            response = caller.call(ChangeState, "evaluator/change_state", transition=Transition(id=transition))
+            assert response.success
+        yield process
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60.0) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.timeout(900)
