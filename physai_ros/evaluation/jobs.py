@@ -187,7 +187,7 @@ class EvaluationJobs:
                 report=outcome.report,
             )
         self._keep(done)
-        for journal in self.folder.glob(f"{evaluation_id}*.journal"):
+        for journal in (self.journal(evaluation_id), *self.folder.glob(f"{evaluation_id}-*.journal")):
             journal.unlink(missing_ok=True)  # the report holds every episode
 
     def _keep(self, status: JobStatus) -> None:
