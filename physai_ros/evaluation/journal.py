@@ -15,6 +15,9 @@ from physai_ros.durable import sync_folder
 from physai_ros.evaluation.trials import TrialResult
 
 
+_BEGINNING = b'{"evaluation": '
+
+
 class EvaluationJournal:
     """A file of JSON lines: what is evaluated, then one result a line, each on the disk before the next trial counts.
 
@@ -69,6 +72,8 @@ class EvaluationJournal:
     def _read(self, subject: dict[str, Any]) -> None:
         self._file.seek(0)
         content = self._file.read()
+        if content[: len(_BEGINNING)] != _BEGINNING[: len(content)]:
+            raise ValueError(f"{self.path} is no journal of an evaluation; name another file")
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):
             self._file.truncate(len(whole))  # cut off while it was written

@@ -103,9 +103,11 @@ def test_a_journal_is_of_one_evaluation_and_one_process(tmp_path: Path) -> None:
         run(other, tmp_path / "journal")
     with EvaluationJournal(tmp_path / "held", {}), pytest.raises(ValueError, match="written by another process"):
         EvaluationJournal(tmp_path / "held", {})
-    (tmp_path / "foreign").write_text("hello\n")
-    with pytest.raises(ValueError, match="no journal of an evaluation"):
-        EvaluationJournal(tmp_path / "foreign", {})
+    for text in ("hello", "hello\n", '{"evaluation": \n'):
+        (tmp_path / "foreign").write_text(text)
+        with pytest.raises(ValueError, match="no journal of an evaluation"):
+            EvaluationJournal(tmp_path / "foreign", {})
+        assert (tmp_path / "foreign").read_text() == text
 
 
 def test_early_stop_looks_at_pairs_in_their_order_whoever_is_quicker() -> None:
