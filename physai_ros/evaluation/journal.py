@@ -14,7 +14,6 @@ from typing import Any
 from physai_ros.durable import sync_folder
 from physai_ros.evaluation.trials import TrialResult
 
-
 _BEGINNING = b'{"evaluation": '
 
 
