@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from physai_ros.cli.bench_alarm import alarm
+from physai_ros.cli.bench_evaluation import evaluation
 from physai_ros.cli.bench_replay import replay
 from physai_ros.cli.bench_safety import safety
 from physai_ros.cli.bench_training import training
@@ -29,6 +30,7 @@ bench.command()(replay)
 bench.command()(safety)
 bench.command()(alarm)
 bench.command()(failures)
+bench.command()(evaluation)
 
 
 @bench.command()

@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from physai_ros.cli.calibrate import calibrate_version
+from physai_ros.cli.registry_care import gc, lineage, regression
 
-policies = typer.Typer(no_args_is_help=True, help="List, compare, promote, roll back and calibrate policy versions.")
+policies = typer.Typer(
+    no_args_is_help=True, help="List, compare, promote, roll back, trace, collect and calibrate policy versions."
+)
 
 Registry = Annotated[Path, typer.Option("--registry", help="Folder of the policy versions.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
@@ -48,7 +51,7 @@ def list_versions(registry: Registry = Path("registry"), json_file: JsonFile = N
             manifest.task,
             ", ".join(manifest.parents) or "-",
             *(f"{figures[name]:.{digits}f}" if name in figures else "-" for name, digits in _SHOWN),
-            status.verdict if status is not None else "-",
+            status.verdict or status.state if status is not None else "-",
             f"{alarm.false_alarm_rate:.1%}" if alarm is not None else "-",
         )
     console = Console()
@@ -64,34 +67,60 @@ _SHOWN = (("updates", 0), ("episodes", 0), ("loss", 4))
 
 @policies.command("compare")
 def compare_versions(
-    version: Annotated[str, typer.Argument(help="Version, or 'current'.")],
-    against: Annotated[str, typer.Argument(help="Version to compare with, or 'current'.")] = "current",
+    candidates: Annotated[
+        list[str], typer.Argument(metavar="VERSION... [AGAINST]", help="Versions, and what they are compared with.")
+    ],
+    against: Annotated[
+        str, typer.Option(help="Version to compare with.", show_default="the last of several, else 'current'")
+    ] = "",
     registry: Registry = Path("registry"),
-    episodes: Annotated[int, typer.Option(min=1, help="Paired scenarios.")] = 50,
+    episodes: Annotated[int, typer.Option(min=1, help="Paired scenarios of each.")] = 50,
     margin: Annotated[float, typer.Option(min=0.0, max=0.99, help="Loss that is still not_worse.")] = 0.1,
+    scenario_set: Annotated[str, typer.Option(help="As of physai evaluate.")] = "nominal",
     seed: Annotated[int, typer.Option(help="Of the scenarios.")] = 0,
     json_file: JsonFile = None,
 ) -> None:
-    """Compare two versions on the same scenarios of their task, on the nominal simulated arm."""
-    from physai_ros.cli.evaluate import evaluate
-    from physai_ros.evaluation.protocol import resolve_version
+    """Compare versions with another on the same scenarios of their task, on the nominal simulated arm.
+
+    Of several the p-values are corrected for their number (Holm): one of many looks better by chance.
+    """
+    import os
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from physai_ros.cli.evaluate import show
+    from physai_ros.cli.results import write_json
+    from physai_ros.evaluation.protocol import EvaluationRequest, evaluate, resolve_version
+    from physai_ros.evaluation.statistics import holm
+    from physai_ros.evaluation.trials import TrialSettings
     from physai_ros.policy.registry import PolicyRegistry
 
     versions = PolicyRegistry(registry)
-    task = versions.manifest(resolve_version(versions, version)).task
-    evaluate(
-        policy=version,
-        against=against,
-        task=task,
-        episodes=episodes,
-        backend="sim",
-        registry=registry,
-        scenario_set="nominal",
-        margin=margin,
-        robot="fr3_sim",
-        seed=seed,
-        json_file=json_file,
-    )
+    if not against:
+        *candidates, against = candidates if len(candidates) > 1 else [*candidates, "current"]
+    named = [resolve_version(versions, name) for name in candidates]
+    other = resolve_version(versions, against)
+    task = versions.manifest(named[0]).task
+    done = []
+    for version in named:
+        request = EvaluationRequest(version, task, other, scenario_set, episodes, seed=seed, margin=margin)
+        done.append(evaluate(request, TrialSettings(task, str(registry)), workers=len(os.sched_getaffinity(0))))
+        show(done[-1])
+    adjusted = holm([evaluation.comparison.p_value for evaluation in done])
+    rows = [
+        {"version": version, "against": other, "verdict": evaluation.verdict, "p_holm": p, **evaluation.figures()}
+        for version, evaluation, p in zip(named, done, adjusted, strict=True)
+    ]
+    if len(named) > 1:
+        table = Table("version", "gain", "verdict by itself", "p", f"p of {len(named)} (Holm)", box=None)
+        for row in rows:
+            gain = f"{100 * row['gain']:+.0f}"
+            table.add_row(row["version"], gain, row["verdict"], f"{row['p_value']:.2g}", f"{row['p_holm']:.2g}")
+        Console().print(table)
+    if json_file is not None:
+        verdict = done[0].verdict if len(done) == 1 else None
+        write_json(json_file, "policies compare", seed, done[0].figures() if len(done) == 1 else {}, verdict, rows)
 
 
 @policies.command("promote")
@@ -104,6 +133,15 @@ def promote_version(
     episodes: Annotated[
         int, typer.Option(min=1, help="Paired scenarios to begin with; three times as many at most.")
     ] = 20,
+    test: Annotated[
+        str, typer.Option(help="looks: at three sizes; sequential: after every pair, 5 % over all.")
+    ] = "looks",
+    recordings: Annotated[
+        Path | None, typer.Option(help="Episode store for the shadow run and the safety replay.")
+    ] = None,
+    regression_episodes: Annotated[
+        int, typer.Option("--regression", min=0, help="Failures that were once fixed to run again.")
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Of the scenarios.")] = 0,
 ) -> None:
     """Test a version against the active one and make it the active one if it earns it. Not while an evaluator runs."""
@@ -119,8 +157,18 @@ def promote_version(
         typer.echo(f"{version} is active, generation {activation.generation}, untested")
         return
     settings = TrialSettings(versions.manifest(version).task, str(registry))
-    rule = PromotionRule(mode, margin, episodes, 3 * episodes, seed)
-    result = judge_candidate(versions, version, settings, rule, workers=len(os.sched_getaffinity(0)))
+    rule = PromotionRule(mode, margin, episodes, 3 * episodes, seed, test=test, regression=regression_episodes)
+    result = judge_candidate(
+        versions,
+        version,
+        settings,
+        rule,
+        recordings=str(recordings or ""),
+        workers=len(os.sched_getaffinity(0)),
+        journals=registry / "evaluations",
+    )
+    for journal in (registry / "evaluations").glob(f"promotion-{version}-*.journal"):
+        journal.unlink()
     if not result.promoted:
         raise ValueError(f"{version} is not promoted: {result.verdict}, {result.reason}")
     activation = promote(versions, result).activation
@@ -142,3 +190,6 @@ def rollback_version(
 
 
 policies.command("calibrate")(calibrate_version)
+policies.command("lineage")(lineage)
+policies.command("gc")(gc)
+policies.command("regression")(regression)

@@ -50,15 +50,15 @@ class JobHandle:
 
     def __init__(self, jobs: EvaluationJobs, evaluation_id: str) -> None:
         self._jobs = jobs
-        self._id = evaluation_id
+        self.evaluation_id = evaluation_id
 
     def on_result(self, result: TrialResult) -> None:
         """Count one episode."""
-        self._jobs._count(self._id, result)
+        self._jobs._count(self.evaluation_id, result)
 
     def cancelled(self) -> bool:
         """Whether somebody asked to stop."""
-        return self._jobs._is_cancelled(self._id)
+        return self._jobs._is_cancelled(self.evaluation_id)
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,20 @@ class EvaluationJobs:
             found = self._status.get(evaluation_id)
         return found if found is not None else read_status(self.folder, evaluation_id)
 
+    def journal(self, evaluation_id: str) -> Path:
+        """File that keeps the finished episodes of a job until it is done."""
+        return self.folder / f"{evaluation_id}.journal"
+
+    def unfinished(self) -> list[str]:
+        """Ids of jobs that have a journal, no end, and nobody at work on them, oldest first."""
+        found = sorted(self.folder.glob("*.journal"), key=lambda path: path.stat().st_mtime)
+        return [path.stem for path in found if not self._path(path.stem).exists() and not self._at_work(path.stem)]
+
+    def _at_work(self, evaluation_id: str) -> bool:
+        with self._changed:
+            status = self._status.get(evaluation_id)
+        return status is not None and not status.finished
+
     def all(self) -> list[JobStatus]:
         """Every job since start, in order of submission."""
         with self._changed:
@@ -131,7 +145,7 @@ class EvaluationJobs:
             return True
 
     def close(self) -> None:
-        """Stop what runs and forget what waits; nothing that finished is lost."""
+        """Stop what runs and forget what waits; nothing that finished is lost, see `journal`."""
         with self._changed:
             self._closing = True
             self._cancelled.update(self._status)
@@ -154,6 +168,8 @@ class EvaluationJobs:
                 outcome = work(handle)
             except Cancelled as error:
                 self._update(evaluation_id, state="cancelled", detail=str(error))
+                if not self._closing:
+                    self._keep(self._status[evaluation_id])  # what somebody stopped is not taken up again
             except Exception as error:  # noqa: BLE001 - whatever a job raises must not end the service
                 text = " ".join(str(error).split()) or type(error).__name__
                 self._update(evaluation_id, state="failed", detail=text)
@@ -170,12 +186,17 @@ class EvaluationJobs:
                 detail=outcome.detail,
                 report=outcome.report,
             )
+        self._keep(done)
+        for journal in (self.journal(evaluation_id), *self.folder.glob(f"{evaluation_id}-*.journal")):
+            journal.unlink(missing_ok=True)  # the report holds every episode
+
+    def _keep(self, status: JobStatus) -> None:
         try:
-            self._write(done)
+            self._write(status)
         except OSError as error:
-            done = replace(done, detail=f"{done.detail} (not kept: {error.strerror})")
+            status = replace(status, detail=f"{status.detail} (not kept: {error.strerror})")
         with self._changed:
-            self._status[evaluation_id] = done
+            self._status[status.evaluation_id] = status
             self._changed.notify_all()
 
     def _count(self, evaluation_id: str, result: TrialResult) -> None:

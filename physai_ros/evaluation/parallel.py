@@ -34,8 +34,11 @@ def run_trials(
     niceness: int = 0,
     on_result: Callable[[TrialResult], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    enough: Callable[[], bool] = lambda: False,
 ) -> list[TrialResult]:
     """Results in the order of the trials' indices; `on_result` hears of each as it comes, in any order.
+
+    Once `enough()` is true no further trial is begun; those that run are finished.
 
     `workers` 0 runs them in this process; from 1 on in processes of their own, with their own `niceness`, so that a
     control loop nearby is not disturbed.
@@ -49,9 +52,9 @@ def run_trials(
         return []
     heard = on_result or (lambda _result: None)
     if workers <= 0:
-        return sorted(_run_here(waiting, settings, heard, cancelled), key=lambda result: result.index)
+        return sorted(_run_here(waiting, settings, heard, cancelled, enough), key=lambda result: result.index)
     with TrialCrew(workers, niceness) as crew:
-        return crew.run(waiting, settings, on_result=on_result, cancelled=cancelled)
+        return crew.run(waiting, settings, on_result=on_result, cancelled=cancelled, enough=enough)
 
 
 class TrialCrew:
@@ -74,6 +77,7 @@ class TrialCrew:
         *,
         on_result: Callable[[TrialResult], None] | None = None,
         cancelled: Callable[[], bool] = lambda: False,
+        enough: Callable[[], bool] = lambda: False,
     ) -> list[TrialResult]:
         """Results in the order of the trials' indices, as of `run_trials`.
 
@@ -87,7 +91,7 @@ class TrialCrew:
         while len(self._workers) < min(self._most, len(waiting)):
             self._workers.append(_Worker(settings, self._niceness, self._replies))
         try:
-            results = self._run(waiting, on_result or (lambda _result: None), cancelled)
+            results = self._run(waiting, on_result or (lambda _result: None), cancelled, enough)
         except BaseException:
             self.close()
             raise
@@ -109,12 +113,16 @@ class TrialCrew:
         self.close()
 
     def _run(
-        self, waiting: deque[Trial], heard: Callable[[TrialResult], None], cancelled: Callable[[], bool]
+        self,
+        waiting: deque[Trial],
+        heard: Callable[[TrialResult], None],
+        cancelled: Callable[[], bool],
+        enough: Callable[[], bool],
     ) -> list[TrialResult]:
         total, results = len(waiting), []
         for worker in self._workers:
             worker.give(waiting)
-        while len(results) < total:
+        while any(worker.busy for worker in self._workers):
             if cancelled():
                 raise Cancelled(f"cancelled after {len(results)} of {total} episodes")
             try:
@@ -129,6 +137,8 @@ class TrialCrew:
                 raise TrialError(reply["error"])
             results.append(TrialResult(**reply))
             heard(results[-1])
+            if enough():
+                waiting.clear()
             worker.give(waiting)
         return results
 
@@ -138,12 +148,15 @@ def _run_here(
     settings: TrialSettings,
     heard: Callable[[TrialResult], None],
     cancelled: Callable[[], bool],
+    enough: Callable[[], bool],
 ) -> list[TrialResult]:
     results = []
     try:
         runner = TrialRunner(settings)
         try:
             for trial in waiting:
+                if enough():
+                    break
                 if cancelled():
                     raise Cancelled(f"cancelled after {len(results)} of {len(waiting)} episodes")
                 results.append(runner.run(trial))

@@ -11,7 +11,9 @@ from typing import NamedTuple
 import jinja2
 
 from physai_ros.evaluation import report_figures as draw
-from physai_ros.evaluation.run_record import HeldOutEvaluation, RunRecord
+from physai_ros.evaluation.report_versions import draw_health, draw_versions
+from physai_ros.evaluation.run_record import ComparisonRow, HeldOutEvaluation, RunRecord
+from physai_ros.evaluation.run_sources import read_run
 from physai_ros.evaluation.statistics import bootstrap_gain, clopper_pearson
 from physai_ros.evaluation.verdict import Comparison, compare
 from physai_ros.robot.share import share_path
@@ -39,6 +41,20 @@ _PICTURES = (
         draw.draw_success,
     ),
     _Picture(
+        "versions.png",
+        "Version by version",
+        "Left: paired gain of a version over the one that it was tested against (Tango's interval); the colour is the "
+        "verdict. Right: what became of the training episodes that each version drove.",
+        draw_versions,
+    ),
+    _Picture(
+        "health.png",
+        "Health and latency",
+        "Left: not started, learning, stuck or broken, from success and the operator's time, the last episodes beside "
+        "the first. Right: times between a measurement and what follows from it.",
+        draw_health,
+    ),
+    _Picture(
         "gate.png",
         "What was worth learning from",
         "Left: share of each kind of sample in what was offered to the gate and in what received a gradient; kinds may "
@@ -55,12 +71,12 @@ _PICTURES = (
 
 
 def write_report(folder: Path, out: Path | None = None) -> Path:
-    """Path of the `report.html` drawn from `folder/run.json`; PNG files are put beside it.
+    """Path of the `report.html` drawn from what a run left in its folder; PNG files are put beside it.
 
     Raises:
         ValueError: the folder holds no run, or a picture that it names is missing.
     """
-    run = RunRecord.read(folder)
+    run = read_run(folder)
     out = folder if out is None else out
     out.mkdir(parents=True, exist_ok=True)
     pictures = [
@@ -87,6 +103,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
             strips=strips,
             comparisons=[_comparison_row(name, comparison) for name, comparison in comparisons],
             changes=run.changes,
+            tests=[_test_row(test) for test in run.tests],
             notes=run.notes,
             figures=[(name, _number(value)) for name, value in run.figures.items()],
             machine=list(run.machine.items()),
@@ -174,6 +191,19 @@ def _comparison_row(name: str, comparison: Comparison) -> dict[str, str]:
         "p": f"{comparison.p_value:.2g}",
         "e": f"{comparison.e_value:.2g}",
         "verdict": comparison.verdict.replace("_", " "),
+    }
+
+
+def _test_row(test: ComparisonRow) -> dict[str, str]:
+    return {
+        "name": f"{test.version}, {test.against}",
+        "set": test.scenario_set,
+        "pairs": str(test.pairs),
+        "success": f"{test.success:.0%} : {test.success_against:.0%}",
+        "gain": f"{100 * test.gain:+.0f} ({100 * test.gain_lower:+.0f} to {100 * test.gain_upper:+.0f})",
+        "verdict": test.verdict.replace("_", " "),
+        "tone": {"better": "good", "worse": "bad"}.get(test.verdict, ""),
+        "detail": test.detail,
     }
 
 

@@ -3,47 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from physai_ros.evaluation.report_style import ALONE, CONTROL, FAILED, HELD_OUT, HELPED, INK, SOFT, figure_at
 from physai_ros.evaluation.run_record import EpisodeRow, FrameStrip, HeldOutEvaluation, RunRecord
 from physai_ros.evaluation.statistics import clopper_pearson, wilson
 
-INK, SOFT, LINE = "#1d2733", "#5d6b7a", "#d9dfe6"
-ALONE, HELPED, FAILED, HELD_OUT, CONTROL = "#12836d", "#e0a030", "#c8443c", "#22507f", "#9aa7b4"
 WINDOW = 20
-
-_STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "text.color": INK,
-    "axes.edgecolor": LINE,
-    "axes.labelcolor": SOFT,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 12,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "grid.color": LINE,
-    "grid.linewidth": 0.7,
-    "xtick.color": SOFT,
-    "ytick.color": SOFT,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "figure.facecolor": "white",
-}
 
 
 def draw_success(run: RunRecord, path: Path) -> bool:
@@ -51,7 +22,7 @@ def draw_success(run: RunRecord, path: Path) -> bool:
     episodes = [e for e in run.episodes if e.purpose == "train"]
     if not episodes and not run.evaluations:
         return False
-    with _figure(path, 11, 4.6) as figure:
+    with figure_at(path, 11, 4.6) as figure:
         left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"wspace": 0.08})
         counts = np.arange(1, len(episodes) + 1)
         minutes = np.array([e.wall_time / 60.0 for e in episodes])
@@ -123,7 +94,7 @@ def draw_arms(run: RunRecord, path: Path) -> bool:
     shown = [e for role in ("before", "after", "control") for e in run.evaluations if e.role == role]
     if not shown:
         return False
-    with _figure(path, 11, 0.9 + 0.62 * len(shown)) as figure:
+    with figure_at(path, 11, 0.9 + 0.62 * len(shown)) as figure:
         axes = figure.subplots()
         colours = {"before": CONTROL, "after": ALONE, "control": "#c4ccd5"}
         for i, evaluation in enumerate(shown):
@@ -147,7 +118,7 @@ def draw_gate(run: RunRecord, path: Path) -> bool:
     """Whether there was something to draw: what the gate selected, and how often."""
     if not run.selection and not run.activation:
         return False
-    with _figure(path, 11, 4.0) as figure:
+    with figure_at(path, 11, 4.0) as figure:
         left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.22})
         rows = np.arange(len(run.selection))
         left.barh(rows - 0.19, [s.offered for s in run.selection], 0.36, color="#c4ccd5", label="offered")
@@ -168,10 +139,11 @@ def draw_gate(run: RunRecord, path: Path) -> bool:
         right.plot(minutes, [a.rate for a in run.activation], color=HELD_OUT, linewidth=1.8, label="measured")
         if np.isfinite(run.activation_target):
             right.axhline(run.activation_target, color=HELPED, linewidth=1.4, linestyle="--", label="target")
-        right.set_ylim(bottom=0.0)
+        finite = [a.rate for a in run.activation if np.isfinite(a.rate)] + [np.nan_to_num(run.activation_target)]
+        right.set_ylim(0.0, 1.3 * max(finite) or 1.0)
         right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         right.set_xlabel("time since start [min]")
-        right.legend(loc="upper right")
+        right.legend(loc="lower right")
         right.set_title("Activation rate: trained on of offered")
     return True
 
@@ -184,7 +156,7 @@ def draw_safety(run: RunRecord, path: Path) -> bool:
     force = np.array([e.peak_force for e in run.episodes])
     stops = np.array([e.safety_stops for e in run.episodes])
     helps = np.cumsum([e.interventions for e in run.episodes])
-    with _figure(path, 11, 5.6) as figure:
+    with figure_at(path, 11, 5.6) as figure:
         grid = figure.add_gridspec(2, 2, width_ratios=[2.1, 1.0], hspace=0.5, wspace=0.42)
         top, bottom = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
         side = figure.add_subplot(grid[:, 1])
@@ -246,23 +218,13 @@ def draw_strip(strip: FrameStrip, folder: Path, path: Path) -> bool:
         return False
     images = [mpl.image.imread(folder / name) for name in strip.frames]
     height = 11 / len(images) * images[0].shape[0] / images[0].shape[1]
-    with _figure(path, 11, height + 0.35) as figure:
+    with figure_at(path, 11, height + 0.35) as figure:
         row = np.atleast_1d(figure.subplots(1, len(images), gridspec_kw={"wspace": 0.03}))
         for axes, image, time in zip(row, images, strip.times, strict=True):
             axes.imshow(image)
             axes.set_axis_off()
             axes.text(0.0, -0.03, f"{time:.1f} s", transform=axes.transAxes, va="top", color=SOFT, fontsize=9)
     return True
-
-
-@contextmanager
-def _figure(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """A figure that is written to `path` when the block ends; no global state, no screen."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height))
-        FigureCanvasAgg(figure)
-        yield figure
-        figure.savefig(path, dpi=130, bbox_inches="tight", pad_inches=0.12)
 
 
 def _rate(evaluation: HeldOutEvaluation) -> tuple[float, float, float]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from physai_ros.evaluation.conditions import NOMINAL, Condition
 from physai_ros.evaluation.driving import DemonstrationNoise, ScriptedDriver
 from physai_ros.evaluation.episode_log import EpisodeLog
 from physai_ros.evaluation.unfiltered import Unfiltered
@@ -77,12 +78,15 @@ class Rollout:
         operator: bool = False,
         noise: DemonstrationNoise | None = None,
         physics: PhysicsParameters | None = None,
+        condition: Condition = NOMINAL,
         on_cycle: Callable[[RobotState, SafeCommand], None] | None = None,
     ) -> Episode:
         """The episode that starts in `scenario`, with the simulator's noise drawn from `seed`.
 
         `Purpose.DEMONSTRATE` lets the task's expert drive, with `noise` on what it does; for other purposes the policy
-        drives, and with `operator` a scripted one may step in. `on_cycle` is called after every command.
+        drives, and with `operator` a scripted one may step in. `condition` changes physics, hides objects and pushes;
+        while an object is hidden for long the policy has nothing to act on, as in the graph. `on_cycle` is called after
+        every command.
 
         Raises:
             RuntimeError: there is no policy to drive.
@@ -91,7 +95,8 @@ class Rollout:
         demonstrate = purpose == Purpose.DEMONSTRATE
         if not demonstrate and self.runtime.policy is None:
             raise RuntimeError("no policy is loaded: give Rollout a policy, or run a demonstration")
-        state = self._start(scenario, seed, physics or self._physics)
+        state = self._start(scenario, seed, (physics or self._physics).with_values(condition.physics))
+        needed = ("joints", "objects") if self.task.objects else ("joints",)
         start = state.sequence
         self.runtime.start_episode(scenario.goal, episode_id, start)
         person = self._person if operator or demonstrate else None
@@ -105,8 +110,11 @@ class Rollout:
                 state = self._driver.measure()
             self._driver.test()
             outcome = self._driver.outcome or outcome
-            fused = self._fuser.fuse(state, self.arm.object_states(), state.stamp)
-            proposal = None if demonstrate else self.runtime.act(fused)
+            elapsed = cycle * self.spec.control_period
+            objects = self.arm.object_states() if condition.sees_objects(elapsed) else None
+            fused = self._fuser.fuse(state, objects, state.stamp)
+            blind = not all(fused.modality(name).valid for name in needed)
+            proposal = None if demonstrate or blind else self.runtime.act(fused)
             intervention = None if person is None else person.drive(self.arm.task_state())
             command = self._permit(state, proposal, intervention)
             log.append(fused, proposal, intervention, command)
@@ -118,6 +126,8 @@ class Rollout:
             if self._supervisor.state == SafetyState.STOPPED:
                 outcome, end_reason = _stopped(outcome), "safety"
                 break
+            if condition.pushes:
+                self.arm.push((*condition.force_at(elapsed), 0.0))
             self._driver.advance(self.arm.time)
         return Episode(
             context=EpisodeContext(

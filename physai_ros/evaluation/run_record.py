@@ -89,6 +89,45 @@ class FrameStrip:
     times: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class ComparisonRow:
+    """A test of two versions on the same scenarios, with the paired gain and its 95 % interval; `order` sorts them."""
+
+    evaluation_id: str
+    version: str
+    against: str
+    scenario_set: str
+    verdict: str
+    detail: str
+    pairs: int
+    success: float
+    success_against: float
+    gain: float
+    gain_lower: float
+    gain_upper: float
+    order: float = 0.0
+
+
+@dataclass(frozen=True)
+class HealthRow:
+    """What was said of the learning after so many training episodes: state, evidence, and what to try."""
+
+    after_episodes: int
+    state: str
+    evidence: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class LatencyRow:
+    """A time that was measured again and again [ms]; `budget` is what it may take."""
+
+    name: str
+    p50: float
+    p99: float
+    budget: float = float("nan")
+
+
 @dataclass
 class RunRecord:
     """Everything that the report of one run is drawn from."""
@@ -111,6 +150,9 @@ class RunRecord:
     activation: list[ActivationSample] = field(default_factory=list)
     selection: list[SelectionShare] = field(default_factory=list)
     strips: list[FrameStrip] = field(default_factory=list)
+    tests: list[ComparisonRow] = field(default_factory=list)
+    health: list[HealthRow] = field(default_factory=list)
+    latency: list[LatencyRow] = field(default_factory=list)
 
     def write(self, folder: Path) -> Path:
         """The path of `run.json`, replaced in one step, so that a reader never sees half of it."""
@@ -152,6 +194,9 @@ _ROWS: dict[str, Any] = {
     "activation": ActivationSample,
     "selection": SelectionShare,
     "strips": FrameStrip,
+    "tests": ComparisonRow,
+    "health": HealthRow,
+    "latency": LatencyRow,
 }
 
 

@@ -7,7 +7,16 @@ import numpy as np
 from physai_ros.tasks.task import Scenario, Task
 
 # The number is part of every seed of the set: changing one changes what past runs were tested on.
-SCENARIO_SETS = {"train": 1, "promotion": 2, "held_out": 3, "warm_start": 4, "nominal": 5, "calibration": 6}
+SCENARIO_SETS = {
+    "train": 1,
+    "promotion": 2,
+    "held_out": 3,
+    "warm_start": 4,
+    "nominal": 5,
+    "calibration": 6,
+    "randomized": 7,
+    "stress": 8,
+}
 _SEED_BITS, _INDEX_BITS = 20, 29
 
 
@@ -34,6 +43,11 @@ def set_of_seed(scenario_seed: int) -> str | None:
     """Name of the set that a scenario seed belongs to; None if it is of none (a seed that somebody typed)."""
     number = scenario_seed >> (_SEED_BITS + _INDEX_BITS)
     return next((name for name, value in SCENARIO_SETS.items() if value == number), None)
+
+
+def index_of_seed(scenario_seed: int) -> int:
+    """Index of a scenario seed in its stream."""
+    return scenario_seed & (2**_INDEX_BITS - 1)
 
 
 def scenario_of(task: Task, scenario_seed: int) -> Scenario:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 import threading
-from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from physai_ros.evaluation.jobs import EvaluationJobs, JobHandle, JobOutcome
+from physai_ros.evaluation.journal import read_subject
 from physai_ros.evaluation.parallel import TrialCrew
 from physai_ros.evaluation.promotion import (
     PromotionResult,
@@ -16,18 +18,27 @@ from physai_ros.evaluation.promotion import (
     judge_candidate,
     promote,
     rollback,
-    rollback_reason,
 )
-from physai_ros.evaluation.protocol import Evaluation, EvaluationRequest, RunTrials, evaluate, resolve_version
-from physai_ros.evaluation.scenario_sets import scenario_seeds
+from physai_ros.evaluation.protocol import (
+    EVALUATION_SETS,
+    Evaluation,
+    EvaluationRequest,
+    RunTrials,
+    evaluate,
+    planned_pairs,
+    resolve_version,
+    subject_of,
+)
+from physai_ros.evaluation.rollout_watch import RolloutWatch, WorkedEpisode
 from physai_ros.evaluation.trials import TrialSettings
 from physai_ros.policy.registry import Activation, PolicyFileError, PolicyRegistry
 from physai_ros.tasks.catalog import load_task
 
-GraphRun = Callable[[JobHandle, str], RunTrials]
-"""Gives, for a job and a task, what runs its trials on the live graph."""
+GraphRun = Callable[[JobHandle, EvaluationRequest, str], RunTrials]
+"""Gives, for a job, its request and its id, what runs its trials on the live graph."""
 
-EVALUATION_SETS = ("nominal", "held_out", "promotion")
+BACKENDS = ("sim", "graph", "robot")
+_CHANGED_WORLDS = ("randomized", "stress")
 
 
 class EvaluationService:
@@ -50,10 +61,11 @@ class EvaluationService:
         self._recordings = recordings
         self._crew = TrialCrew(workers, niceness) if workers > 0 else None
         self._graph = graph
-        self._outcomes: dict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=30))
+        self._watch = RolloutWatch()
         self._testing = ""
         self._writing = threading.Lock()  # of CURRENT: a job promotes in its own thread
         self.jobs = EvaluationJobs(Path(registry.folder) / "evaluations")
+        self._resume()
 
     def request(self, request: EvaluationRequest) -> str:
         """Id of the evaluation that was begun.
@@ -78,15 +90,51 @@ class EvaluationService:
             raise ValueError(
                 f"episodes {request.episodes}, margin {request.margin:g}; expected 1 to 10000 and 0 to below 1"
             )
-        scenario_seeds(request.scenario_set, request.seed, request.episodes)
-        if request.backend == "graph" and self._graph is None:
-            raise ValueError("backend 'graph' needs the live graph; start the evaluator as its node")
-        if request.backend not in ("sim", "graph"):
+        if request.stop_early and not request.against:
+            raise ValueError("stop_early is for comparisons: name a policy to compare with")
+        if request.backend not in BACKENDS:
+            raise ValueError(f"unknown backend '{request.backend}'; known are: {', '.join(BACKENDS)}")
+        if request.backend != "sim" and self._graph is None:
+            raise ValueError(f"backend '{request.backend}' needs the live graph; start the evaluator as its node")
+        if request.backend != "sim" and request.scenario_set in _CHANGED_WORLDS:
             raise ValueError(
-                f"backend '{request.backend}' cannot be used: choose sim or graph; on a robot somebody must restore "
-                "the scene between two episodes, which this version cannot ask for"
+                f"scenario set '{request.scenario_set}' changes the world, which backend '{request.backend}' cannot; "
+                "choose sim"
             )
-        return self.jobs.submit(request, lambda job: self._evaluate(request, job))
+        planned_pairs(request, self._settings)
+        return self._submit(request)
+
+    def _submit(self, request: EvaluationRequest) -> str:
+        settings = self._settings_of(request)
+        same = self._left_behind(subject_of(request, settings))
+        return self.jobs.submit(request, lambda job: self._evaluate(request, settings, job), same)
+
+    def _settings_of(self, request: EvaluationRequest) -> TrialSettings:
+        settings = replace(self._settings, task=request.task)
+        return replace(settings, physics={}) if request.scenario_set in ("nominal", *_CHANGED_WORLDS) else settings
+
+    def _left_behind(self, subject: dict[str, object]) -> str:
+        """Id of an evaluation of exactly this that was begun and not finished; empty where there is none."""
+        wanted = json.loads(json.dumps(subject))
+        journals = ((name, read_subject(self.jobs.journal(name))) for name in self.jobs.unfinished())
+        return next((name for name, found in journals if found == wanted), "")
+
+    def _resume(self) -> None:
+        """Take up again what an earlier run of this service did not finish in simulation.
+
+        Promotions come up by themselves. On the graph or a robot nothing begins that nobody asks for now.
+        """
+        for evaluation_id in self.jobs.unfinished():
+            subject = read_subject(self.jobs.journal(evaluation_id))
+            if subject is None or evaluation_id.startswith("promotion-"):
+                continue
+            try:
+                request = EvaluationRequest(**subject["request"])
+                same = subject_of(request, self._settings_of(request)) == subject
+            except (TypeError, ValueError):
+                continue  # of another version of this package, or of policies that are gone
+            if request.backend == "sim" and same:
+                self._submit(request)
 
     def reconcile(self) -> str:
         """Version that is put to the test now, since it is new and nobody has judged it; else empty."""
@@ -122,14 +170,32 @@ class EvaluationService:
         with self._writing:
             return rollback(self.registry, version, reason)
 
-    def hear(self, version: str, success_alone: bool) -> Activation | None:
-        """Count a training episode; the new activation where the version that drives has lost its place, else None."""
-        self._outcomes[version].append(success_alone)
-        active = self.registry.activation()
-        if version != active.version or not active.previous or active.verdict == "rollback":
+    def hear(self, version: str, success_alone: bool, *, safety_stopped: bool = False) -> Activation | None:
+        """Count a training episode; the new activation where the version that drives moves on or back, else None.
+
+        A version that raises an alarm is taken back; one that has worked for the length of a stage without goes faster.
+        """
+        with self._writing:
+            active = self.registry.activation()
+            full_speed = version != active.version or active.speed >= 1.0
+            self._watch.hear(version, WorkedEpisode(success_alone, safety_stopped), full_speed=full_speed)
+            if version != active.version or active.verdict == "rollback":
+                return None
+            reason = self._watch.reason(version, active.previous) if active.previous else ""
+            if reason:
+                self._watch.forget(version)
+                return rollback(self.registry, "", reason)
+            return self._next_stage(active)
+
+    def _next_stage(self, active: Activation) -> Activation | None:
+        """The activation at the next speed where the stage at this one is over, else None."""
+        if active.speed >= 1.0 or self._watch.episodes(active.version) < self._rule.episodes_at(active.speed):
             return None
-        reason = rollback_reason(self._outcomes[version], self._outcomes[active.previous])
-        return self.rollback("", reason) if reason else None
+        episodes = self._watch.episodes(active.version)
+        reason = f"{episodes} episodes at {active.speed:.0%} of full speed without an alarm"
+        speed = self._rule.stage_after(active.speed)[0]
+        self._watch.begin(active.version)
+        return self.registry.activate(active.version, verdict=active.verdict, reason=reason, speed=speed)
 
     def close(self) -> None:
         """Stop what runs."""
@@ -137,11 +203,9 @@ class EvaluationService:
         if self._crew is not None:
             self._crew.close()
 
-    def _evaluate(self, request: EvaluationRequest, job: JobHandle) -> JobOutcome:
-        settings = replace(self._settings, task=request.task)
-        if request.scenario_set == "nominal":
-            settings = replace(settings, physics={})
-        run = self._graph(job, request.task) if request.backend == "graph" else None
+    def _evaluate(self, request: EvaluationRequest, settings: TrialSettings, job: JobHandle) -> JobOutcome:
+        run = self._graph(job, request, job.evaluation_id) if request.backend != "sim" else None
+        journal = self.jobs.journal(job.evaluation_id)
         evaluation = evaluate(
             request,
             settings,
@@ -149,6 +213,7 @@ class EvaluationService:
             on_result=job.on_result,
             cancelled=job.cancelled,
             run=run,
+            journal=journal,
         )
         done = f"{sum(r.success for r in evaluation.results)} of {len(evaluation.results)}"
         return JobOutcome(evaluation.verdict, f"{done} episodes succeeded", report_of(evaluation), evaluation)
@@ -164,10 +229,14 @@ class EvaluationService:
             crew=self._crew,
             on_result=job.on_result,
             cancelled=job.cancelled,
+            journals=self.jobs.folder,
         )
         if result.promoted:
             with self._writing:
-                result = promote(self.registry, result)
+                # Nothing was active: there is nobody to return to, so there is nothing to be tried out against.
+                speed = self._rule.stage_after(0.0)[0] if result.current else 1.0
+                result = promote(self.registry, result, speed)
+            self._watch.begin(candidate)
         report = report_of(result.evaluation) if result.evaluation is not None else {}
         words = "promoted" if result.promoted else "not promoted"
         return JobOutcome(result.verdict, f"{candidate} {words}: {result.reason}", report, result)
@@ -180,10 +249,22 @@ class EvaluationService:
 
 def report_of(evaluation: Evaluation) -> dict[str, object]:
     """Everything that is needed to read an evaluation and to repeat it, as plain JSON values."""
-    return {
+    report = {
         "request": dict(evaluation.request.__dict__),
         "physics": dict(evaluation.physics),
+        "subject": dict(evaluation.subject),
         "figures": evaluation.figures(),
         "verdict": evaluation.verdict,
+        "groups": [group.row() for group in evaluation.groups],
         "rows": evaluation.rows(),
     }
+    return _finite(report)
+
+
+def _finite(value: object) -> object:
+    """The value with None in the place of numbers that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

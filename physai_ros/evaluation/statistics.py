@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 from scipy.optimize import brentq
 
 Alternative = Literal["two-sided", "greater", "less"]
@@ -104,8 +104,9 @@ def unpaired_exact(
 ) -> float:
     """P-value of an exact test of two independent (successes, trials).
 
-    `fisher` is conditional and conservative; `barnard` is unconditional, more powerful and slower (Barnard,
-    "Significance tests for 2x2 tables", Biometrika 34, 1947).
+    `fisher` is conditional and conservative. `boschloo` is unconditional and never less powerful than it (Boschloo,
+    "Raised conditional level of significance for the 2x2-table", Statistica Neerlandica 24, 1970); `barnard` is
+    unconditional, too ("Significance tests for 2x2 tables", Biometrika 34, 1947). Both are slow.
 
     Raises:
         ValueError: `method` is neither, or counts make no sense.
@@ -117,12 +118,13 @@ def unpaired_exact(
     table = [[candidate[0], current[0]], [candidate[1] - candidate[0], current[1] - current[0]]]
     if method == "fisher":
         return float(stats.fisher_exact(table, alternative=alternative).pvalue)
-    if method == "barnard":
+    if method in ("barnard", "boschloo"):
         pooled = candidate[0] + current[0]
         if pooled in (0, candidate[1] + current[1]):
             return 1.0
-        return float(stats.barnard_exact(table, alternative=alternative).pvalue)
-    raise ValueError(f"unknown test '{method}'; known are: fisher, barnard")
+        test = stats.barnard_exact if method == "barnard" else stats.boschloo_exact
+        return float(test(table, alternative=alternative).pvalue)
+    raise ValueError(f"unknown test '{method}'; known are: fisher, boschloo, barnard")
 
 
 def paired_gain_interval(counts: PairedCounts, confidence: float = 0.95) -> Interval:
@@ -140,6 +142,63 @@ def paired_gain_interval(counts: PairedCounts, confidence: float = 0.95) -> Inte
     low = -1.0 if _tango_score(counts, -edge) < z else brentq(lambda d: _tango_score(counts, d) - z, -edge, counts.gain)
     high = 1.0 if _tango_score(counts, edge) > -z else brentq(lambda d: _tango_score(counts, d) + z, counts.gain, edge)
     return Interval(float(low), float(high))
+
+
+def exact_paired_gain(counts: PairedCounts, confidence: float = 0.95, nodes: int = 500) -> Interval:
+    """Interval of `counts.gain` that agrees with the exact paired test: it excludes 0 only where that rejects.
+
+    The share of pairs that differ and the share of those that the candidate wins are melded: exact confidence
+    distributions (Clopper and Pearson's) of both, multiplied, `nodes` quadrature points. Source: Fay and Lumbard,
+    "Confidence intervals for difference in proportions for matched pairs compatible with exact McNemar's or sign
+    tests", Statistics in Medicine 40, 2021.
+    """
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence is {confidence}; expected a number between 0 and 1")
+    if counts.trials == 0:
+        return Interval(-1.0, 1.0)
+    mirrored = PairedCounts(counts.both, counts.current_only, counts.candidate_only, counts.neither)
+    tail = (1.0 - confidence) / 2.0
+    lower, upper = _melded_lower(counts, tail, nodes), -_melded_lower(mirrored, tail, nodes)
+    return Interval(min(lower, counts.gain), max(upper, counts.gain))
+
+
+def _melded_lower(counts: PairedCounts, tail: float, nodes: int) -> float:
+    n, won = counts.trials, counts.candidate_only
+    differing = won + counts.current_only
+    probabilities = (np.arange(nodes) + 0.5) / nodes
+    # Lower confidence distribution of the share won, among pairs that differ; a share that is not known at all is 0.
+    shares = special.betaincinv(won, differing - won + 1, probabilities) if won else np.zeros(nodes)
+    tilt = 2.0 * shares - 1.0
+
+    def below(gain: float) -> float:
+        """Probability that the melded gain is at most `gain`; what pulls it down is taken at its worst."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.where(tilt == 0.0, np.inf if gain >= 0 else -np.inf, gain / tilt)
+        share = np.clip(ratio, 0.0, 1.0)
+        few = special.betainc(differing, n - differing + 1, share) if differing else np.ones(nodes)
+        few = np.where(ratio >= 0.0, few, 0.0)
+        many = special.betaincc(differing + 1, n - differing, share) if differing < n else np.ones(nodes)
+        many = np.where(ratio <= 1.0, many, 0.0)
+        return float(np.where(tilt >= 0.0, few, many).mean())
+
+    if below(-1.0 + 1e-9) > tail:
+        return -1.0
+    return float(brentq(lambda gain: below(gain) - tail, -1.0 + 1e-9, 1.0, xtol=1e-7))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values (n,): what is at most alpha may be believed of all n together, however they depend.
+
+    Source: Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979.
+    """
+    values = np.asarray(p_values, dtype=float)
+    if values.size and not ((values >= 0.0) & (values <= 1.0)).all():
+        raise ValueError(f"p-values are {values.tolist()}; expected numbers from 0 to 1")
+    order = np.argsort(values, kind="stable")
+    scaled = np.minimum(1.0, values[order] * np.arange(values.size, 0, -1))
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.maximum.accumulate(scaled)
+    return [float(value) for value in adjusted]
 
 
 def _tango_score(counts: PairedCounts, difference: float) -> float:

@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from physai_ros.evaluation.conditions import condition_of
 from physai_ros.evaluation.driving import DemonstrationNoise
 from physai_ros.evaluation.rollout import Rollout
 from physai_ros.evaluation.scenario_sets import scenario_of
@@ -16,7 +19,9 @@ from physai_ros.experience.episode import Purpose
 from physai_ros.experience.store import EpisodeStore
 from physai_ros.feedback.collector import PhysicalFeedbackCollector
 from physai_ros.policy.registry import Policy, PolicyRegistry
+from physai_ros.robot.command import SafeCommand
 from physai_ros.robot.spec import RobotSpec
+from physai_ros.robot.state import RobotState
 from physai_ros.simulation.physics import PhysicsParameters
 from physai_ros.tasks.catalog import load_task
 from physai_ros.tasks.task import Scenario
@@ -27,7 +32,7 @@ class TrialSettings:
     """What all trials of an evaluation share.
 
     `physics` are changes to the nominal arm by name; `operator` lets the scripted operator step in; `store` (a folder)
-    keeps every episode.
+    keeps every episode; `speed` is the share of full speed at which policies drive.
     """
 
     task: str
@@ -36,6 +41,7 @@ class TrialSettings:
     physics: Mapping[str, float] = field(default_factory=dict)
     operator: bool = False
     store: str = ""
+    speed: float = 1.0
 
     def to_json(self) -> str:
         """One line of JSON; `from_json` gives the same settings back."""
@@ -52,7 +58,7 @@ class Trial:
     """One episode to run: `policy` is a version of the registry, empty for a demonstration by the task's expert.
 
     The scenario is the one that `scenario_seed` stands for, unless `scenario_json` names another; `noise_spread`
-    disturbs a demonstrator.
+    disturbs a demonstrator. `physics` are changes to the arm of the settings, by name.
     """
 
     index: int
@@ -62,11 +68,16 @@ class Trial:
     episode_id: str = ""
     scenario_json: str = ""
     noise_spread: float = 0.0
+    physics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What came of one trial; times in seconds, `peak_force` in newtons."""
+    """What came of one trial; times in seconds, `peak_force` in newtons.
+
+    `score` is partial credit in 0 ... 1: how much of the way to the goal was made (`Task.remaining`), 1 for a success.
+    `condition` names what the trial was run under.
+    """
 
     index: int
     policy: str
@@ -81,6 +92,8 @@ class TrialResult:
     safety_stops: int
     cycles: int
     cpu_seconds: float = 0.0
+    score: float = 0.0
+    condition: str = "nominal"
 
     def outcome(self) -> dict[str, Any]:
         """Everything that must not depend on who ran the trial, or how fast."""
@@ -96,7 +109,9 @@ class TrialRunner:
         self._settings = settings
         self._task = load_task(settings.task)
         spec = RobotSpec.load(settings.robot)
-        self._rollout = Rollout(spec, self._task, physics=PhysicsParameters().with_values(settings.physics))
+        self._physics = PhysicsParameters().with_values(settings.physics)
+        self._rollout = Rollout(spec, self._task, physics=self._physics)
+        self._rollout.runtime.speed = settings.speed
         self._registry = PolicyRegistry(Path(settings.registry)) if settings.registry else None
         self._policies: dict[str, Policy] = {}
         store = EpisodeStore(settings.store) if settings.store else None
@@ -118,6 +133,13 @@ class TrialRunner:
             if trial.scenario_json
             else scenario_of(self._task, trial.scenario_seed)
         )
+        condition, goal = condition_of(self._task, trial.scenario_seed), np.array(scenario.goal)
+        remaining: list[float] = []
+
+        def look(state: RobotState, _command: SafeCommand) -> None:
+            if state.sequence == 0:
+                remaining.append(self._task.remaining(self._rollout.arm.task_state(), goal))
+
         episode = self._rollout.run(
             scenario,
             trial.scenario_seed,
@@ -125,7 +147,11 @@ class TrialRunner:
             episode_id=trial.episode_id,
             operator=self._settings.operator,
             noise=DemonstrationNoise(trial.noise_spread) if trial.noise_spread else None,
+            physics=self._physics.with_values(trial.physics),
+            condition=condition,
+            on_cycle=look,
         )
+        remaining.append(self._task.remaining(self._rollout.arm.task_state(), goal))
         record = self._feedback.add(episode)
         return TrialResult(
             index=trial.index,
@@ -141,6 +167,8 @@ class TrialRunner:
             safety_stops=record.safety_stops,
             cycles=len(episode),
             cpu_seconds=time.process_time() - began,
+            score=progress(remaining[0], remaining[-1], success=record.success),
+            condition=condition.name,
         )
 
     def close(self) -> None:
@@ -154,3 +182,10 @@ class TrialRunner:
             self._rollout.runtime.load(self._registry, version)
             self._policies[version] = self._rollout.runtime.policy
         self._rollout.runtime.policy = self._policies[version]
+
+
+def progress(before: float, after: float, *, success: bool) -> float:
+    """Partial credit in 0 ... 1 for a path [m] that was `before` and is `after`; success or not where it is unknown."""
+    if success or not (before > 0.0 and np.isfinite(after)):
+        return float(success)
+    return float(np.clip(1.0 - after / before, 0.0, 1.0))

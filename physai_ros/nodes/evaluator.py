@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
-import threading
 from dataclasses import dataclass
 
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
-from rclpy.action.server import ServerGoalHandle
-from rclpy.task import Future
-
 from physai_ros import msg, srv
-from physai_ros.action import EvaluatePolicy
 from physai_ros.evaluation.jobs import JobHandle, JobStatus
-from physai_ros.evaluation.promotion import PromotionRule
+from physai_ros.evaluation.promotion import TESTS, PromotionRule
 from physai_ros.evaluation.protocol import EvaluationRequest, RunTrials
 from physai_ros.evaluation.service import EvaluationService
 from physai_ros.evaluation.trials import TrialSettings
@@ -22,7 +17,8 @@ from physai_ros.experience.episode import Purpose
 from physai_ros.policy.activation import Activation, PolicyFileError
 from physai_ros.policy.registry import PolicyRegistry
 from physai_ros.ros import qos
-from physai_ros.ros.graph_trials import GraphTrials
+from physai_ros.ros.evaluation_action import EvaluationAction, request_of
+from physai_ros.ros.graph_trials import GraphTrials, Operator
 from physai_ros.ros.lifecycle import ERROR, OK, ManagedNode, run
 from physai_ros.ros.parameters import parameter
 from physai_ros.ros.stamps import header
@@ -43,6 +39,15 @@ class Parameters:
     margin: float = parameter(0.1, "Loss in success rate that is still not_worse.", minimum=0.001, maximum=0.5)
     episodes: int = parameter(20, "Paired scenarios to begin with.", minimum=1, maximum=1000)
     most_episodes: int = parameter(60, "Paired scenarios at most.", minimum=1, maximum=1000)
+    test: str = parameter(
+        "looks", "Promotion by a test at a few sizes, or one that may look after every pair.", choices=TESTS
+    )
+    regression: int = parameter(0, "Failures that were once fixed to run again before promotion.", minimum=0)
+    stage_speeds: tuple[float, ...] = parameter((), "Shares of full speed that a promoted version is tried out at.")
+    stage_episodes: tuple[int, ...] = parameter((), "Training episodes without an alarm at each of these.")
+    operator_patience: float = parameter(
+        300.0, "Time for a person to set up a scene, backend robot [s].", minimum=1.0, maximum=86400.0
+    )
     seed: int = parameter(0, "Of the promotion scenarios.", minimum=0, maximum=2**20 - 1)
     physics: str = parameter("nominal", "Arm that promotion is tested on.", choices=("nominal", "shifted"))
     shift_seed: int = parameter(0, "Which shifted arm.", minimum=0)
@@ -62,8 +67,19 @@ class Evaluator(ManagedNode):
         """Open the registry and begin to serve."""
         p = self.parameters
         self._service: EvaluationService | None = None
-        self._actions: ActionServer | None = None
-        rule = PromotionRule(p.mode, p.margin, p.episodes, max(p.episodes, p.most_episodes), p.seed)
+        self._actions: EvaluationAction | None = None
+        if len(p.stage_speeds) != len(p.stage_episodes):
+            raise ValueError(f"{len(p.stage_speeds)} stage speeds with {len(p.stage_episodes)} numbers of episodes")
+        rule = PromotionRule(
+            p.mode,
+            p.margin,
+            p.episodes,
+            max(p.episodes, p.most_episodes),
+            p.seed,
+            test=p.test,
+            regression=p.regression,
+            stages=tuple(zip(p.stage_speeds, p.stage_episodes, strict=True)),
+        )
         physics = shifted_arm(p.shift_seed) if p.physics == "shifted" else PhysicsParameters()
         if len(p.physics_names) != len(p.physics_values):
             raise ValueError(f"{len(p.physics_names)} physics names with {len(p.physics_values)} values; give one each")
@@ -82,7 +98,6 @@ class Evaluator(ManagedNode):
         )
         self._generation, self._problem = -1, ""
         self._published: dict[str, JobStatus] = {}
-        self._waiting: dict[str, Future] = {}
         self._status = self.publisher(msg.EvaluationStatus, "evaluation_status", qos.LATCHED)
         self._updates = self.publisher(msg.PolicyUpdate, "policy_update", qos.LATCHED)
         self.subscribe(msg.Candidate, "candidate", lambda _message: self._reconcile(), qos.EVENT)
@@ -90,14 +105,7 @@ class Evaluator(ManagedNode):
         self.serve(srv.Evaluate, "evaluate", self._serve_evaluate)
         self.serve(srv.GetVerdict, "get_verdict", self._serve_verdict)
         self.serve(srv.RollbackPolicy, "rollback_policy", self._serve_rollback)
-        self._actions = ActionServer(
-            self,
-            EvaluatePolicy,
-            "evaluate_policy",
-            self._execute,
-            goal_callback=lambda _goal: GoalResponse.ACCEPT if self.active else GoalResponse.REJECT,
-            cancel_callback=self._on_cancel,
-        )
+        self._actions = EvaluationAction(self, self._service, lambda: self.active)
         self.every(0.2, self._tick)
         self.every(1.0, self._reconcile)
 
@@ -122,8 +130,14 @@ class Evaluator(ManagedNode):
         values = {"generation": self._generation, "problem": self._problem}
         return (ERROR, self._problem, values) if self._problem else (OK, text, values)
 
-    def _on_graph(self, job: JobHandle, task: str) -> RunTrials:
-        return lambda trials: self._graph.run(trials, load_task(task), on_result=job.on_result, cancelled=job.cancelled)
+    def _on_graph(self, job: JobHandle, request: EvaluationRequest, evaluation_id: str) -> RunTrials:
+        task, operator = load_task(request.task), None
+        if request.backend == "robot":
+            frames = self._service.jobs.folder / f"{evaluation_id}.frames"
+            operator = Operator(self.parameters.operator_patience, frames)
+        return lambda trials: self._graph.run(
+            trials, task, on_result=job.on_result, cancelled=job.cancelled, operator=operator
+        )
 
     # The registry.
 
@@ -162,7 +176,11 @@ class Evaluator(ManagedNode):
         if message.purpose != int(Purpose.TRAIN) or not message.complete or not message.policy_version:
             return
         try:
-            self._service.hear(message.policy_version, message.success and not message.interventions)
+            self._service.hear(
+                message.policy_version,
+                message.success and not message.interventions,
+                safety_stopped=message.safety_stops > 0,
+            )
         except (PolicyFileError, OSError) as error:
             self.get_logger().error(f"cannot roll back: {error}")
         self._announce()
@@ -174,14 +192,13 @@ class Evaluator(ManagedNode):
             if self._published.get(status.evaluation_id) != status:
                 self._published[status.evaluation_id] = status
                 self._status.publish(self._status_message(status))
-            waiting = self._waiting.get(status.evaluation_id)
-            if waiting is not None and (status.finished or waiting.cancelled()):
-                del self._waiting[status.evaluation_id]
-                waiting.set_result(status)
+            self._actions.tell(status)
         self._announce()
 
     def _status_message(self, status: JobStatus) -> msg.EvaluationStatus:
         success, lower, upper = status.success
+        if status.request.backend == "robot" and not status.finished:
+            success = lower = upper = math.nan  # who sets up the scenes must not know who leads
         return msg.EvaluationStatus(
             header=header(self.now()),
             evaluation_id=status.evaluation_id,
@@ -200,7 +217,7 @@ class Evaluator(ManagedNode):
 
     def _serve_evaluate(self, request: srv.Evaluate.Request, response: srv.Evaluate.Response) -> srv.Evaluate.Response:
         try:
-            response.evaluation_id = self._service.request(_request(request))
+            response.evaluation_id = self._service.request(request_of(request))
             response.accepted = True
         except (ValueError, OSError) as error:
             response.message = str(error)
@@ -228,65 +245,6 @@ class Evaluator(ManagedNode):
         except (ValueError, OSError) as error:
             response.message = str(error)
         return response
-
-    # The action: a coroutine, so that the one thread goes on hearing, a cancel among it.
-
-    def _on_cancel(self, goal: ServerGoalHandle) -> CancelResponse:
-        self._service.jobs.cancel(getattr(goal, "evaluation_id", ""))
-        return CancelResponse.ACCEPT
-
-    async def _execute(self, goal: ServerGoalHandle) -> EvaluatePolicy.Result:
-        result = EvaluatePolicy.Result()
-        try:
-            result.evaluation_id = self._service.request(_request(goal.request))
-        except (ValueError, OSError) as error:
-            result.verdict, result.report_json = "failed", json.dumps({"error": str(error)})
-            goal.abort()
-            return result
-        goal.evaluation_id = result.evaluation_id
-        if goal.is_cancel_requested:
-            self._service.jobs.cancel(result.evaluation_id)
-        waiting = self._waiting[result.evaluation_id] = Future(executor=self.executor)
-        self._feed_back(goal, result.evaluation_id)
-        status = await waiting
-        result.success, result.lower, result.upper = status.success
-        result.verdict, result.episodes = status.verdict, status.episodes_done
-        result.report_json = json.dumps(status.report or {"error": status.detail})
-        {"done": goal.succeed, "cancelled": goal.canceled}.get(status.state, goal.abort)()
-        return result
-
-    def _feed_back(self, goal: ServerGoalHandle, evaluation_id: str) -> None:
-        """Publish feedback from a thread that ends with the job; a publisher may be used from any thread."""
-
-        def publish() -> None:
-            done = -1
-            status = self._service.jobs.status(evaluation_id)
-            while status is not None and not status.finished and goal.is_active:
-                if status.episodes_done != done:
-                    done = status.episodes_done
-                    success = status.success[0]
-                    goal.publish_feedback(
-                        EvaluatePolicy.Feedback(
-                            episodes_done=done, episodes_total=status.episodes_total, success=success
-                        )
-                    )
-                threading.Event().wait(0.2)
-                status = self._service.jobs.status(evaluation_id)
-
-        threading.Thread(target=publish, name=f"feedback {evaluation_id}", daemon=True).start()
-
-
-def _request(wanted: srv.Evaluate.Request | EvaluatePolicy.Goal) -> EvaluationRequest:
-    return EvaluationRequest(
-        policy=wanted.policy,
-        task=wanted.task,
-        against=wanted.against,
-        scenario_set=wanted.scenario_set,
-        episodes=wanted.episodes,
-        backend=wanted.backend,
-        seed=wanted.seed,
-        margin=wanted.margin,
-    )
 
 
 def main() -> int:

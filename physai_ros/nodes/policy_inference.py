@@ -140,6 +140,14 @@ class PolicyInference(ManagedNode):
             self._loader.request(version)
         return version
 
+    def _speed_of(self, version: str) -> float:
+        """Share of full speed at which a version is tried out."""
+        try:
+            active = read_activation(Path(self.parameters.registry))
+        except PolicyFileError:
+            return 1.0
+        return active.speed if active.version == version else 1.0
+
     def _on_update(self, message: msg.PolicyUpdate) -> None:
         version = self._load_active() or message.version
         self._loader.request(version)
@@ -165,6 +173,7 @@ class PolicyInference(ManagedNode):
         self._version = "" if scripted else context.policy_version or self._load_active()
         if self._version:
             self._loader.request(self._version)
+        self._runtime.speed = self._speed_of(self._version)
         self._begun = ""
         self._answer = None
         if self._in_order is not None:

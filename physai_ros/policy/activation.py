@@ -15,13 +15,18 @@ class PolicyFileError(ValueError):
 
 @dataclass(frozen=True)
 class Activation:
-    """Which version is active and since which change; `version` is empty before the first activation."""
+    """Which version is active and since which change; `version` is empty before the first activation.
+
+    `previous` is the version that was active before this one; `speed` in 0 ... 1 scales what it asks of the arm while
+    it is tried out.
+    """
 
     version: str = ""
     generation: int = 0
     previous: str = ""
     verdict: str = ""
     reason: str = ""
+    speed: float = 1.0
 
 
 def read_activation(folder: Path) -> Activation:

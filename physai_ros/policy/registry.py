@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from physai_ros.policy.acting import ActingNetwork
 from physai_ros.policy.activation import CURRENT, Activation, PolicyFileError, read_activation
 from physai_ros.policy.alarm import Alarm
 from physai_ros.policy.alarm_file import read_alarm, write_alarm
+from physai_ros.policy.history import code_digest, note_activation
 from physai_ros.policy.network import Architecture, Prediction, RobotPolicyNetwork
 from physai_ros.policy.observation import LAYOUT
 
@@ -41,8 +42,10 @@ class PolicyManifest:
         parents: versions that it was trained from.
         metrics: named figures of its training.
         sha256: of the weights file.
-        code_version: of the package that wrote it.
+        code_version: of the package that wrote it; `code_sha256` of its source, for what a number cannot tell.
         normalization: how observations are normalized.
+        data: what it was trained on, such as the number of episodes and a digest of their ids.
+        configuration: how it was trained.
     """
 
     version: str
@@ -56,6 +59,9 @@ class PolicyManifest:
     sha256: str
     code_version: str
     normalization: str = "per-component mean and scale, clipped at 5, buffers of the weights"
+    code_sha256: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+    configuration: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The manifest as JSON writes it."""
@@ -134,8 +140,10 @@ class PolicyRegistry:
         action_scale: tuple[float, ...],
         parents: tuple[str, ...] = (),
         metrics: dict[str, float] | None = None,
+        data: dict[str, Any] | None = None,
+        configuration: dict[str, Any] | None = None,
     ) -> PolicyManifest:
-        """Write a new version; returns its manifest."""
+        """Write a new version; returns its manifest. `data` and `configuration` are its lineage, as JSON values."""
         self.folder.mkdir(parents=True, exist_ok=True)
         weights = weights_of(network)
         temporary = Path(tempfile.mkdtemp(prefix=".adding-", dir=self.folder))
@@ -155,6 +163,9 @@ class PolicyRegistry:
                     metrics={name: float(value) for name, value in (metrics or {}).items()},
                     sha256=hashlib.sha256(weights).hexdigest(),
                     code_version=__version__,
+                    code_sha256=code_digest(),
+                    data=dict(data or {}),
+                    configuration=dict(configuration or {}),
                 )
                 replace_file(temporary / MANIFEST, json.dumps(manifest.to_dict(), indent=1))
                 try:
@@ -208,6 +219,10 @@ class PolicyRegistry:
             )
         try:
             data = path.read_bytes()
+        except FileNotFoundError as error:
+            raise PolicyFileError(
+                f"{path} is not there: the weights of {version} were collected, its lineage stays; name another version"
+            ) from error
         except OSError as error:
             raise PolicyFileError(f"{path} cannot be read ({error.strerror}); name another version") from error
         digest = hashlib.sha256(data).hexdigest()
@@ -250,15 +265,18 @@ class PolicyRegistry:
         activation = self.activation()
         return activation.version, activation.generation
 
-    def activate(self, version: str, *, verdict: str = "initial", reason: str = "") -> Activation:
-        """Make a version the active one; returns the new activation, its generation one higher.
+    def activate(self, version: str, *, verdict: str = "initial", reason: str = "", speed: float = 1.0) -> Activation:
+        """Make a version the active one, or change its speed; returns the new activation, its generation one higher.
 
         Raises:
             PolicyFileError: the version cannot be loaded; the active one stays.
         """
         self.load(version)
         before = self.activation()
-        activation = Activation(version, before.generation + 1, before.version, verdict, reason)
+        previous = before.previous if before.version == version else before.version
+        activation = Activation(version, before.generation + 1, previous, verdict, reason, speed)
+        # Before CURRENT: an entry that does not come true is superseded by the next of its generation.
+        note_activation(self.folder, activation)
         replace_file(self.folder / CURRENT, json.dumps(activation.__dict__, indent=1))
         return activation
 

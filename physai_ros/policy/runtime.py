@@ -70,6 +70,7 @@ class PolicyRuntime:
         self._chunk_id = 0
         self._watch: AlarmWatch | None = None
         self.policy = policy
+        self.speed = 1.0  # share of what the policy asks for, in 0 ... 1, while it is tried out
         self.start_episode(np.zeros(0), "", 0)
 
     @property
@@ -180,7 +181,7 @@ class PolicyRuntime:
         self._uncertainty = self._judge(self._prediction)
         actions = self._prediction.actions
         ee_deltas = np.zeros((len(actions), 6))
-        ee_deltas[:, self._axes] = actions[:, :-1] * self._scale
+        ee_deltas[:, self._axes] = actions[:, :-1] * (self._scale * self.speed)
         self._ee_delta = ee_deltas[0]
         if abs(actions[0, -1]) > GRIPPER_DEADBAND:
             self._gripper = float(np.sign(actions[0, -1]))

@@ -251,6 +251,10 @@ class SimulatedArm:
             self._data.mocap_pos[mocap], self._data.mocap_quat[mocap] = pose[:3], pose[3:]
         self._measured = self._truth = self._true_state = None
 
+    def push(self, force: tuple[float, float, float]) -> None:
+        """Push the hand with a force (3,) [N] in the base frame until told otherwise; a reset ends it."""
+        self._data.xfrc_applied[self.model.body_parentid[self._tool], :3] = force
+
     def snapshot(self) -> np.ndarray:
         """Positions of everything, for `restore`."""
         return self._data.qpos.copy()

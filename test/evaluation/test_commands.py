@@ -37,6 +37,26 @@ def test_policies_are_compared_promoted_and_taken_back(own_registry: PolicyRegis
     )
     assert "000001 is active again, generation 3" in physai("policies", "rollback", *registry)
     assert "generation 3, rollback" in physai("policies", "list", *registry)
+    shown = physai("policies", "lineage", "000003", *registry)
+    assert all(text in shown for text in ("000001", "000002", "000003", "generation 2: 000002 active, better"))
+    entries = physai("policies", "regression", *registry)
+    assert entries.count("promotion of 000002") == 6
+    assert "weights of 0 of 3 versions would go" in physai("policies", "gc", "--dry-run", "--keep", 1, *registry)
+    again = physai(
+        "evaluate",
+        "--scenario-set",
+        "regression",
+        "--episodes",
+        2,
+        "--policy",
+        "000002",
+        "--task",
+        "reach",
+        "--workers",
+        0,
+        *registry,
+    )
+    assert "100%" in again
 
 
 def test_an_alarm_is_calibrated_on_a_store_and_drives_along(own_registry: PolicyRegistry, tmp_path: Path) -> None:

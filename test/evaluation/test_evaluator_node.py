@@ -52,7 +52,7 @@ class Caller:
     def call(self, kind: type, name: str, **fields: object) -> object:
         """The answer of a service."""
         client = self.node.create_client(kind, name)
-        self.until(client.service_is_ready, 30.0)
+        self.until(client.service_is_ready)
         future = client.call_async(kind.Request(**fields))
         self.until(future.done)
         self.node.destroy_client(client)
@@ -63,6 +63,17 @@ class Caller:
         self.executor.shutdown()
         self.node.destroy_node()
         self.context.try_shutdown()
+
+
+def environment() -> dict[str, str]:
+    """Environment of a process that finds this package."""
+    return {**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
+
+
+def documented_client() -> str:
+    """The Python program in the documentation."""
+    page = (ROOT / "docs" / "evaluation.md").read_text()
+    return page.split("```python\n")[1].split("```")[0]
 
 
 @pytest.fixture
@@ -86,14 +97,17 @@ def evaluator(own_registry: PolicyRegistry, tmp_path: Path, caller: Caller) -> I
         "__ns:=/evaluator_test",
         *parameters,
     ]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
-    process = subprocess.Popen(command, env=environment)
-    for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
-        response = caller.call(ChangeState, "evaluator/change_state", transition=Transition(id=transition))
-        assert response.success
-    yield process
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20.0) == 0
+    process = subprocess.Popen(command, env=environment())
+    try:
+        for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+            response = caller.call(ChangeState, "evaluator/change_state", transition=Transition(id=transition))
+            assert response.success
+        yield process
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60.0) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.timeout(900)
@@ -107,20 +121,28 @@ def test_the_evaluator_promotes_answers_and_takes_back(
     assert caller.updates[-1].sha256 == own_registry.manifest("000003").sha256
     assert own_registry.current() == ("000003", 2)
 
-    # A question is answered at once, its verdict later.
-    asked = {"policy": "current", "against": "000001", "scenario_set": "nominal", "episodes": 6}
-    accepted = caller.call(srv.Evaluate, "evaluate", **asked)
-    assert accepted.accepted, accepted.message
-    caller.until(lambda: [s for s in caller.statuses if (s.evaluation_id, s.state) == (accepted.evaluation_id, "done")])
-    answer = caller.call(srv.GetVerdict, "get_verdict", evaluation_id=accepted.evaluation_id)
-    report = json.loads(answer.report_json)
-    assert (answer.found, answer.done, answer.verdict) == (True, True, "better")
-    assert (report["figures"]["success"], len(report["rows"])) == (1.0, 12)
+    # A question is answered, asked by another process as the documentation has it.
+    asked = subprocess.run(
+        [sys.executable, "-c", documented_client(), "/evaluator_test", "current", "000001", "6"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300.0,
+    )
+    assert asked.returncode == 0, asked.stderr
+    report = json.loads(asked.stdout)
+    assert (report["verdict"], report["figures"]["success"], len(report["rows"])) == ("better", 1.0, 12)
+    assert report["subject"]["weights_sha256"]["000003"] == own_registry.manifest("000003").sha256
+    assert {group["name"] for group in report["groups"]} >= {"goal_x < 0.475", "goal_x >= 0.475"}
+    caller.until(lambda: [s for s in caller.statuses if (s.against, s.state) == ("000001", "done")])
     assert not caller.call(srv.GetVerdict, "get_verdict", evaluation_id="nobody").found
     refused = caller.call(srv.Evaluate, "evaluate", policy="000009", episodes=6)
     assert (refused.accepted, "there is no policy '000009'" in refused.message) == (False, True)
-    refused = caller.call(srv.Evaluate, "evaluate", policy="current", episodes=6, backend="robot")
-    assert (refused.accepted, "choose sim or graph" in refused.message) == (False, True)
+    refused = caller.call(srv.Evaluate, "evaluate", policy="current", episodes=6, backend="moon")
+    assert (refused.accepted, "known are: sim, graph, robot" in refused.message) == (False, True)
+    asked = {"policy": "current", "scenario_set": "stress", "episodes": 6, "backend": "robot"}
+    refused = caller.call(srv.Evaluate, "evaluate", **asked)
+    assert (refused.accepted, "changes the world" in refused.message) == (False, True)
 
     # An action gives feedback and can be cancelled.
     client = ActionClient(caller.node, EvaluatePolicy, "evaluate_policy")

@@ -36,6 +36,7 @@ def test_the_first_policy_is_taken_and_a_better_one_replaces_it(
     first = judged(own_registry, "000001", recordings=str(store.folder))
     assert (first.promoted, first.verdict) == (True, "initial")
     assert first.shadow.observations > 10
+    assert (first.replay.problem, first.replay.decisions > 300) == ("", True)
     assert promote(own_registry, first).activation.generation == 1
     better = judged(own_registry, "000002")
     assert (better.promoted, better.verdict) == (True, "better")
@@ -89,12 +90,6 @@ def test_a_fall_is_noticed_and_a_bad_day_is_not() -> None:
     assert rollback_reason(bad[:5], good) == ""
     assert rollback_reason([True, False] * 6, [True, False] * 6) == ""
     assert rollback_reason(good, bad) == ""
-    generator = np.random.default_rng(0)
-    alarms = 0
-    for _ in range(200):
-        before, since = generator.random(30) < 0.7, generator.random(30) < 0.7
-        alarms += any(rollback_reason(since[: k + 1], before) for k in range(7, 30))
-    assert alarms <= 16  # looked at after every episode, an equal version is rolled back in at most 8 % of promotions
 
 
 def test_a_rule_that_makes_no_sense_is_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 from pathlib import Path
 
 import matplotlib.image
@@ -14,14 +15,21 @@ import pytest
 from physai_ros.evaluation.report import write_report
 from physai_ros.evaluation.run_record import (
     ActivationSample,
+    ComparisonRow,
     EpisodeRow,
     FrameStrip,
+    HealthRow,
     HeldOutEvaluation,
+    LatencyRow,
     PolicyChange,
     RunRecord,
     SelectionShare,
 )
+from physai_ros.evaluation.run_sources import health_of, latency_of, read_run
 from physai_ros.evaluation.scenario_sets import scenario_seeds
+from physai_ros.experience.episode import Episode
+from physai_ros.experience.store import EpisodeStore
+from physai_ros.policy.registry import PolicyRegistry
 
 
 def example_run(folder: Path) -> RunRecord:
@@ -94,6 +102,21 @@ def example_run(folder: Path) -> RunRecord:
             matplotlib.image.imsave(folder / files[-1], image)
         title = "A failure before" if name == "before" else "A success after"
         run.strips.append(FrameStrip(title, "same scenario", tuple(files), tuple(1.5 * k for k in range(6))))
+    verdicts = ("better", "not_worse", "worse", "not_worse", "better", "no_difference", "not_enough_trials")
+    for i, verdict in enumerate(verdicts, start=1):
+        gain = {"better": 0.4, "worse": -0.35}.get(verdict, 0.05)
+        version, against = f"{i + 1:06d}", f"{i:06d}"
+        numbers = (20, 0.5 + gain, 0.5, gain, gain - 0.25, min(gain + 0.25, 1.0), float(i))
+        run.tests.append(
+            ComparisonRow(f"promotion-{version}", version, against, "promotion", verdict, "made up", *numbers)
+        )
+    run.latency = [LatencyRow("state to command", 5.2, 11.8, 10.0), LatencyRow("decision of safety", 0.3, 0.9, 10.0)]
+    run.health = [
+        HealthRow(10, "not_started", "too few"),
+        HealthRow(25, "stuck", "no trend", "intervene more"),
+        HealthRow(40, "learning", "unaided success 5/20 then 15/20"),
+        HealthRow(80, "learning", "unaided success 5/20 then 19/20"),
+    ]
     run.write(folder)
     return run
 
@@ -107,7 +130,8 @@ def test_a_report_holds_every_picture_and_loads_nothing(tmp_path: Path) -> None:
     example_run(tmp_path)
     path = write_report(tmp_path)
     page = path.read_text()
-    for name in ("before_after.png", "success.png", "gate.png", "safety.png", "frames_0.png", "frames_1.png"):
+    names = ("before_after", "success", "versions", "health", "gate", "safety", "frames_0", "frames_1")
+    for name in (f"{name}.png" for name in names):
         data = (tmp_path / name).read_bytes()
         assert data.startswith(b"\x89PNG")
         assert base64.b64encode(data).decode() in page
@@ -121,6 +145,31 @@ def test_a_report_holds_every_picture_and_loads_nothing(tmp_path: Path) -> None:
 def test_a_run_that_was_cut_short_still_has_a_report(tmp_path: Path) -> None:
     RunRecord(task="reach").write(tmp_path)
     assert write_report(tmp_path).stat().st_size > 1000
+
+
+def test_a_run_without_a_record_is_drawn_from_its_episodes_and_its_registry(
+    tmp_path: Path, demonstrations: list[Episode], own_registry: PolicyRegistry
+) -> None:
+    store = EpisodeStore(tmp_path / "up" / "episodes")
+    for episode in demonstrations[:2]:
+        store.write(episode)
+    shutil.copytree(own_registry.folder, tmp_path / "up" / "registry")
+    PolicyRegistry(tmp_path / "up" / "registry").activate("000002", verdict="initial", reason="the first")
+    run = read_run(tmp_path / "up")
+    assert (run.task, len(run.episodes), run.force_budget) == ("reach", 2, 20.0)
+    assert [(change.version, change.verdict) for change in run.changes] == [("000002", "initial")]
+    page = write_report(tmp_path / "up", tmp_path / "out").read_text()
+    assert "left no record of its own" in page
+    assert "the first" in page
+
+
+def test_health_and_latency_come_from_what_was_recorded(tmp_path: Path) -> None:
+    run = example_run(tmp_path)
+    states = health_of(run.episodes)
+    assert states[0].state == "not_started"
+    assert (states[-1].state, states[-1].after_episodes) == ("learning", 80)
+    (row,) = latency_of({"state_to_command_p50_ms": 5.0, "state_to_command_p99_ms": 12.0, "wall_seconds": 3.0})
+    assert (row.name, row.p50, row.p99, row.budget) == ("state to command", 5.0, 12.0, 10.0)
 
 
 def test_a_folder_without_a_run_is_refused_in_words(tmp_path: Path) -> None:

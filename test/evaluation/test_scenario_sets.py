@@ -30,7 +30,9 @@ def test_a_prefix_of_a_stream_stays_when_more_is_asked_for() -> None:
 
 
 def test_what_does_not_exist_is_refused_in_words() -> None:
-    with pytest.raises(ValueError, match="known are: calibration, held_out, nominal, promotion, train, warm_start"):
+    with pytest.raises(
+        ValueError, match="known are: calibration, held_out, nominal, promotion, randomized, stress, train, warm_start"
+    ):
         scenario_seeds("test", 0, 1)
     with pytest.raises(ValueError, match="expected 0 to 1048575"):
         scenario_seeds("train", -1, 1)
