@@ -113,3 +113,30 @@ def test_a_row_says_what_made_it(tmp_path):
     file = RowFile(tmp_path / "rows.jsonl", {"commit": "abc"})
     run_seed(_Line(), ARMS[:1], PLAN, 0, file, lambda row: None)
     assert RowFile(tmp_path / "rows.jsonl").rows[0]["commit"] == "abc"
+
+
+def test_a_policy_judged_alone_fares_as_in_the_whole_control_cycle():
+    from physai_ros.cli.bare_rollout import BareRollout
+    from physai_ros.evaluation.rollout import Rollout
+    from physai_ros.policy.network import Prediction
+    from physai_ros.robot.spec import RobotSpec
+    from physai_ros.tasks.catalog import load_task
+
+    class Homing:
+        """Goes to where the cube is, as `reach` wants it, or stays."""
+
+        version = "homing"
+
+        def __init__(self, gain: float) -> None:
+            self.gain = gain
+
+        def predict(self, observation: np.ndarray) -> Prediction:
+            return Prediction(np.concatenate([self.gain * observation[-17:-14], [0.0] * (size - 3)])[None], 0.5, 0.0)
+
+    spec, task = RobotSpec.load("fr3_sim"), load_task("reach")
+    size, scenario = len(task.action_axes) + 1, task.sample_scenario(np.random.default_rng(3))
+    bare, whole = BareRollout(spec, task), Rollout(spec, task)
+    for gain in (0.0, 10.0):
+        whole.runtime.policy = Homing(gain)
+        assert bare.succeeds(Homing(gain), scenario, 3) == whole.run(scenario, 3).outcome.success == (gain > 0)
+    whole.close()
