@@ -6,6 +6,7 @@ imported here. One request a line on standard input, one answer a line on standa
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -41,20 +42,26 @@ class NumpyPolicy:
         return np.clip(members.mean(axis=0), -1.0, 1.0).astype(np.float32)
 
 
-def worlds(task: str, stream: int, seed: int) -> Iterator[Any]:
-    """The environment, set to one start after another that no other stream or seed has; MetaWorld makes them by fifty.
+@functools.lru_cache(maxsize=16)
+def starts(task: str, seed: int) -> tuple[Any, list[Any]]:
+    """MetaWorld's environment of a task, and the fifty starts of a seed."""
+    import metaworld
+
+    benchmark = metaworld.MT1(task, seed=seed)
+    return benchmark.train_classes[task], benchmark.train_tasks
+
+
+def worlds(task: str, stream: int, seed: int, first: int = 0) -> Iterator[Any]:
+    """The environment, set to one start after another, from number `first` on, that no other stream or seed has.
 
     gymnasium's own wrapper would draw them, with repetition, from the fifty of one seed, and unseeded.
     """
-    import metaworld
-
     environment = None
-    for block in itertools.count():
-        benchmark = metaworld.MT1(task, seed=(stream << 30) + (seed << 10) + block)
-        environment = environment or benchmark.train_classes[task]()
-        for start in benchmark.train_tasks:
-            environment.set_task(start)
-            yield environment
+    for number in itertools.count(first):
+        make, fifty = starts(task, (stream << 30) + (seed << 10) + number // 50)
+        environment = environment or make()
+        environment.set_task(fifty[number % 50])
+        yield environment
 
 
 def collect(task: str, count: int, seed: int, steps: int, out: str) -> dict[str, Any]:
@@ -87,10 +94,10 @@ def collect(task: str, count: int, seed: int, steps: int, out: str) -> dict[str,
     return {"tried": tried}
 
 
-def evaluate(task: str, policy: str, count: int, seed: int, steps: int) -> list[bool]:
-    """Whether each of `count` rollouts from fresh starts reached the goal in time."""
+def evaluate(task: str, policy: str, count: int, seed: int, first: int, steps: int) -> list[bool]:
+    """Whether each of `count` rollouts, from fresh starts from number `first` on, reached the goal in time."""
     act, outcomes = NumpyPolicy(policy), []
-    for environment in itertools.islice(worlds(task, _JUDGED, seed), count):
+    for environment in itertools.islice(worlds(task, _JUDGED, seed, first), count):
         observation, _ = environment.reset()
         success = False
         for _ in range(steps):

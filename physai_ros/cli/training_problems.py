@@ -31,8 +31,8 @@ class Problem(ABC):
         """Successful demonstrations, one an episode; the same for the same seed."""
 
     @abstractmethod
-    def rollouts(self, network: RobotPolicyNetwork, count: int, seed: int) -> list[bool]:
-        """Outcomes of `count` rollouts from fresh starts of `seed`."""
+    def rollouts(self, network: RobotPolicyNetwork, count: int, seed: int, first: int = 0) -> list[bool]:
+        """Outcomes of `count` rollouts from fresh starts of `seed`, from number `first` on."""
 
     def close(self) -> None:  # noqa: B027 (most hold nothing)
         """Let go of what the problem holds."""
@@ -62,14 +62,14 @@ class ArmProblem(Problem):
         noise = DemonstrationNoise(0.3, 0.5)
         return [self._builder.build(episode) for episode in demonstrate(self._rollout, count, seed, noise)]
 
-    def rollouts(self, network: RobotPolicyNetwork, count: int, seed: int) -> list[bool]:
+    def rollouts(self, network: RobotPolicyNetwork, count: int, seed: int, first: int = 0) -> list[bool]:
         """Outcomes by `BareRollout`."""
         from physai_ros.evaluation.scenario_sets import scenario_of, scenario_seeds
 
         policy, task = ActingNetwork(network), self._rollout.task
         return [
             self._bare.succeeds(policy, scenario_of(task, number), number)
-            for number in scenario_seeds("held_out", seed, count)
+            for number in scenario_seeds("held_out", seed, count, first)
         ]
 
 
@@ -105,13 +105,12 @@ class MetaworldProblem(Problem):
             for end, length in zip(ends, lengths, strict=True)
         ]
 
-    def rollouts(self, network: RobotPolicyNetwork, count: int, seed: int) -> list[bool]:
+    def rollouts(self, network: RobotPolicyNetwork, count: int, seed: int, first: int = 0) -> list[bool]:
         """Outcomes within 300 steps."""
         path = Path(self._folder.name) / "policy.npz"
         np.savez(path, **_matrices(network))
-        return self._ask(
-            do="evaluate", task=self.name, policy=str(path), count=count, seed=seed, steps=_METAWORLD_STEPS
-        )
+        request = {"task": self.name, "policy": str(path), "count": count, "seed": seed, "first": first}
+        return self._ask(do="evaluate", steps=_METAWORLD_STEPS, **request)
 
     def _ask(self, **request: object) -> Any:  # noqa: ANN401 what the worker's function returns
         assert self._worker.stdin is not None

@@ -30,11 +30,11 @@ class _Line(Problem):
             for rows in observations
         ]
 
-    def rollouts(self, network: RobotPolicyNetwork, count: int, seed: int) -> list[bool]:
+    def rollouts(self, network: RobotPolicyNetwork, count: int, seed: int, first: int = 0) -> list[bool]:
         import torch
 
-        self.asked += 1
-        observations = torch.rand(count, 3, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+        self.asked += count
+        observations = torch.rand(100, 3, generator=torch.Generator().manual_seed(seed))[first : first + count] * 2 - 1
         actions = network(observations).actions.mean(dim=1)[:, 0]
         return ((actions - observations[:, :2]).abs().amax(dim=1) < 0.2).tolist()
 
@@ -60,7 +60,13 @@ def test_a_study_that_is_run_again_goes_on_from_its_rows(tmp_path):
     problem = _Line()
     again = run_seed(problem, ARMS, PLAN, 0, RowFile(tmp_path / "rows.jsonl"), lambda row: None)
     assert again[0] == first[0]
-    assert problem.asked == len(PLAN.checkpoints)
+    assert problem.asked == sum(point["rollouts"] for point in again[1]["curve"])
+
+
+def test_a_policy_that_mostly_fails_is_not_rolled_out_as_often(tmp_path):
+    (row,) = run_seed(_Line(), ARMS[:1], PLAN, 0, RowFile(tmp_path / "rows.jsonl"), lambda row: None)
+    assert row["curve"][0]["rollouts"] == 20
+    assert row["curve"][-1]["rollouts"] == PLAN.rollouts
 
 
 def row(sampler: str, rate: float, success: tuple[float, ...]) -> dict[str, object]:

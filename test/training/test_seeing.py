@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from torch.utils.data import DataLoader
 
 from physai_ros.policy.acting import ready_to_act
 from physai_ros.policy.encoder import EncoderShape
-from physai_ros.policy.network import Architecture
+from physai_ros.policy.network import Architecture, RobotPolicyNetwork
 from physai_ros.policy.registry import weights_of
 from physai_ros.training.checkpoint import load_checkpoint, save_checkpoint
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.dataset import Transitions
 from physai_ros.training.mapped_columns import ReplayFolder
+from physai_ros.training.robot_data import RobotDataset
 from physai_ros.training.trainer import SparseTrainer
 
 SENSES = EncoderShape.of_observation(task_features=2, action_axes=1, image=(12, 12, 3), features=32)
@@ -99,3 +101,12 @@ def test_what_was_before_an_episode_is_unknown():
     windows = looking.outcomes.sight(np.array([0, 2, STEPS, STEPS + 5])).observations.numpy()
     assert np.isnan(windows).any(axis=2).sum(axis=1).tolist() == [3, 1, 3, 0]
     np.testing.assert_array_equal(windows[3, -1], episode(1).observations[5])
+
+
+def test_a_loader_has_the_pictures_beside_the_observations():
+    inputs, target = next(iter(DataLoader(RobotDataset([episode(0)]), batch_size=4)))
+    output = RobotPolicyNetwork(Architecture(SIZE, 2, senses=SENSES))(**inputs)
+    assert output.actions.shape == (4, 3, *target.shape[1:])
+    blind = episode(1)
+    blind.images = None
+    assert set(RobotDataset([episode(0), blind])[0][0]) == {"observations"}
