@@ -16,6 +16,9 @@ _NONE = -1
 class ImageStore(Protocol):
     """Where pictures are kept: `training.images.ImageReplay` on disk, `MemoryImages` without."""
 
+    def __len__(self) -> int:
+        """How many there are."""
+
     def append(self, images: np.ndarray) -> range:
         """Indices of images (n, h, w, c) uint8."""
 
@@ -28,6 +31,9 @@ class MemoryImages:
 
     def __init__(self) -> None:
         self._images = ChunkedColumns(1024)
+
+    def __len__(self) -> int:
+        return len(self._images)
 
     def append(self, images: np.ndarray) -> range:
         """Indices of images (n, h, w, c) uint8."""
@@ -101,6 +107,13 @@ class ObservedSteps:
             columns["image"] = places
         self.columns.append(columns)
         return first + np.arange(count)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every picture that is counted is there."""
+        if self._images is None or not len(self):
+            return True
+        return int(self.columns.gather("image", np.arange(len(self))).max()) < len(self._images)
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """Observations (n, size) of the rows (n,), without what was before."""

@@ -99,6 +99,9 @@ class TrainingData:
         """Take over the samples of these signatures, if the replay has them."""
         if self._replay is None or not self._replay.open(signatures):
             return False
+        if not all(observed.complete for observed in (self.outcomes, self.relabelled, self.validation)):
+            self._replay.clear()
+            return False
         self._episodes = dict.fromkeys(episode_ids)
         self.imitable_episodes = imitable_episodes
         return True

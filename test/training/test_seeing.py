@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from torch.utils.data import DataLoader
@@ -76,6 +78,24 @@ def test_from_disk_and_after_a_death_it_learns_the_same(tmp_path, architecture):
             each.update(1e-3)
     assert weights_of(resumed.policy_network()) == weights_of(whole.policy_network())
     folder.close()
+
+
+def test_pictures_that_were_lost_are_made_again_from_the_episodes(tmp_path):
+    folder = ReplayFolder(tmp_path / "replay")
+    seeing = trainer(Architecture(SIZE, 2, senses=SENSES), folder, episodes=2)
+    seeing.update(1e-3)
+    save_checkpoint(seeing, tmp_path / "checkpoint")
+    folder.close()
+    shutil.rmtree(tmp_path / "replay" / "images")
+    folder = ReplayFolder(tmp_path / "replay")
+    found = load_checkpoint(tmp_path / "checkpoint", lambda number: episode(int(number)), replay=folder)
+    rows = np.arange(2 * STEPS)
+    np.testing.assert_array_equal(found.outcomes.sight(rows).images.numpy(), seeing_images(2))
+    folder.close()
+
+
+def seeing_images(episodes: int) -> np.ndarray:
+    return np.concatenate([episode(number).images for number in range(episodes)])
 
 
 def test_an_episode_without_a_camera_is_learned_from_as_well():
