@@ -1,6 +1,6 @@
 """`physai bench replay`: our prioritised replay beside torchrl's, insert and sample rates in one run.
 
-A wheel of torchrl fits few versions of torch: those of 0.11.1, 0.12.0, 0.13.1, 0.13.3, 0.14.0 and 0.14.1 do not load
+A wheel of torchrl fits few versions of torch: those of 0.11.0 to 0.14.1 do not load
 their sum tree (C++) beside torch 2.13.0+cpu. Where it does not load, a sum tree in numpy with fixed
 arrays takes its place, and the rows say so.
 """

@@ -10,14 +10,16 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.progress import Progress
     from rich.table import Table
 
     from physai_ros.cli.sampler_study import Arm, Row, RowFile, StudyPlan
     from physai_ros.cli.training_problems import Problem
     from physai_ros.evaluation.learning_curves import PairedRatio
 
-_RATES, _BATCHES = (1e-3, 3e-3), (64, 256)  # of the tuning, the same for every sampler
-_TUNING_SEEDS = (1001, 1002)
+_RATES, _BATCHES = (2e-3, 6e-3), (64, 256)  # that uniform sampling is tuned over
+_TUNING_SEED, _TUNING_ROLLOUTS = 1001, 25
+_FULL, _SMOKE = (0.7, 1.2, 2.0, 4.0), (0.5, 1.0, 2.0)  # CPU seconds of training at which a policy is judged
 
 
 def training(
@@ -36,12 +38,16 @@ def training(
 ) -> None:
     """Samplers side by side: CPU time to 90 % of what uniform sampling reaches, paired by seed.
 
-    The smoke form takes some minutes, is not tuned and claims nothing. With --full every sampler gets the same tuning.
+    The smoke form takes some minutes, is not tuned and claims nothing. With --full uniform sampling is tuned, and the
+    others train with what is best for it.
     """
+    from contextlib import ExitStack, closing
+
     from rich.console import Console
+    from rich.progress import Progress
 
     from physai_ros.cli.results import write_json
-    from physai_ros.cli.sampler_study import RowFile, StudyPlan, kind_of
+    from physai_ros.cli.sampler_study import SIGNALS, RowFile, StudyPlan, kind_of
     from physai_ros.cli.training_claims import BEGIN, END, ratio_to_uniform, table_of
     from physai_ros.cli.training_problems import ARM_TASKS, METAWORLD_TASKS
 
@@ -53,20 +59,21 @@ def training(
     ]
     if "uniform" not in kinds:
         raise ValueError(f"samplers are {', '.join(kinds)}: uniform has to be among them, all are compared with it")
-    plan = StudyPlan(
-        checkpoints=(0.1, 0.2, 0.4, 0.8, 1.6, 3.2) if full else (0.5, 1.0, 2.0),
-        demonstrations=80 if full else 10,
-        rollouts=rollouts or (100 if full else 20),
-        wrong_labels=wrong_labels,
-    )
     numbers = range(seed, seed + (seeds or (10 if full else 2)))
-    file, console, rows = RowFile(results, _made_by()), Console(), []
-    for name in names:
-        problem = _problem(name, metaworld_python)
-        try:
-            rows += _study(problem, kinds, plan, numbers, file, console, tuned=full, ablation=ablation)
-        finally:
-            problem.close()
+    every_signal = ["all", *(f"{choice} {signal}" for choice in ("only", "without") for signal in SIGNALS)]
+    file, console, rows, variants = RowFile(results, _made_by()), Console(), [], every_signal if ablation else []
+    with ExitStack() as opened, Progress(transient=True, console=console) as progress:
+        studies = []
+        for name in names:
+            problem = opened.enter_context(closing(_problem(name, metaworld_python)))
+            many = 80 if name in METAWORLD_TASKS else 40
+            checkpoints, episodes = (_FULL, many) if full else (_SMOKE, 10)
+            plan = StudyPlan(checkpoints, episodes, rollouts or (100 if full else 20), wrong_labels)
+            studies.append(_Study(problem, kinds, plan, file, progress, tuned=full, variants=variants))
+        # Seeds outermost: wherever it is ended, what there is is paired.
+        for number in numbers:
+            for study in studies:
+                rows += study.run(number)
     kinds = list(dict.fromkeys(kind_of(row) for row in rows))
     ratios = {kind: ratio_to_uniform(rows, kind) for kind in kinds if kind != "uniform"}
     console.print(_table(rows, kinds, ratios))
@@ -109,55 +116,56 @@ def _problem(name: str, python: Path | None) -> Problem:
     return MetaworldProblem(name, python)
 
 
-def _study(
-    problem: Problem,
-    kinds: Sequence[str],
-    plan: StudyPlan,
-    seeds: Sequence[int],
-    file: RowFile,
-    console: object,
-    *,
-    tuned: bool,
-    ablation: bool,
-) -> list[Row]:
-    """Rows of one problem, each sampler with its best arm of the tuning."""
-    import dataclasses
+class _Study:
+    """One problem; every sampler trains with what a tuning on a seed of its own found best for uniform sampling.
 
-    from rich.progress import Progress
+    That is cheaper than a tuning of each, and leaves the advantage to the control.
+    """
 
-    from physai_ros.cli.sampler_study import SIGNALS, run_seed
+    def __init__(
+        self,
+        problem: Problem,
+        kinds: Sequence[str],
+        plan: StudyPlan,
+        file: RowFile,
+        progress: Progress,
+        *,
+        tuned: bool,
+        variants: Sequence[str],
+    ) -> None:
+        self._problem, self._kinds, self._plan, self._file = problem, kinds, plan, file
+        self._progress = progress
+        self._bar = progress.add_task(problem.name, total=None)
+        self._tuned, self._variants = tuned, variants
+        self._arms: list[Arm] = []
 
-    with Progress(transient=True, console=console) as progress:
-        bar = progress.add_task(problem.name, total=len(kinds) * (len(seeds) + (8 if tuned else 0)))
-        step = lambda _row: progress.advance(bar)  # noqa: E731
-        arms = _arms(problem, kinds, plan, file, step, tuned=tuned)
-        if ablation:
-            # Every variant with what was tuned for the whole: the question is what a signal adds to it.
-            whole = next(arm for arm in arms if arm.sampler == "ast")
-            variants = ["all", *(f"{choice} {name}" for choice in ("only", "without") for name in SIGNALS)]
-            arms += [dataclasses.replace(whole, signals=signals) for signals in variants]
-        rows = []
-        for number in seeds:
-            rows += run_seed(problem, arms, plan, number, file, step)
-    return rows
+    def run(self, seed: int) -> list[Row]:
+        """Rows of one seed."""
+        self._arms = self._arms or self._chosen()
+        return self._rows(self._arms, self._plan, seed)
 
+    def _rows(self, arms: Sequence[Arm], plan: StudyPlan, seed: int) -> list[Row]:
+        from physai_ros.cli.sampler_study import run_seed
 
-def _arms(
-    problem: Problem, kinds: Sequence[str], plan: StudyPlan, file: RowFile, step: object, *, tuned: bool
-) -> list[Arm]:
-    """One arm a sampler: the best of the same few for each, on seeds of their own; or an untuned one."""
-    import dataclasses
+        return run_seed(self._problem, arms, plan, seed, self._file, lambda _row: self._progress.advance(self._bar))
 
-    from physai_ros.cli.sampler_study import Arm, best_arm, final_of, run_seed
-    from physai_ros.cli.training_claims import NEAR
+    def _chosen(self) -> list[Arm]:
+        """One arm a sampler, all with what is best for uniform sampling; or untuned ones."""
+        import dataclasses
 
-    if not tuned:
-        return [Arm(kind) for kind in kinds]
-    choice = [Arm(kind, rate, batch) for kind in kinds for rate in _RATES for batch in _BATCHES]
-    plan = dataclasses.replace(plan, rollouts=min(plan.rollouts, 40), wrong_labels=0.0)
-    rows = [row for number in _TUNING_SEEDS for row in run_seed(problem, choice, plan, number, file, step)]
-    level = NEAR * max(final_of(row) for row in rows if row["sampler"] == "uniform")
-    return [best_arm([row for row in rows if row["sampler"] == kind], level) for kind in kinds]
+        from physai_ros.cli.sampler_study import Arm, best_arm, final_of
+        from physai_ros.cli.training_claims import NEAR
+
+        best = Arm("uniform")
+        if self._tuned:
+            choice = [Arm("uniform", rate, batch) for rate in _RATES for batch in _BATCHES]
+            plan = dataclasses.replace(self._plan, rollouts=_TUNING_ROLLOUTS, wrong_labels=0.0)
+            rows = self._rows(choice, plan, _TUNING_SEED)
+            best = best_arm(rows, NEAR * max(final_of(row) for row in rows))
+        arms = [dataclasses.replace(best, sampler=kind) for kind in self._kinds]
+        # Every variant with what was tuned for the whole: the question is what a signal adds to it.
+        whole = [arm for arm in arms if arm.sampler == "ast"][:1]
+        return arms + [dataclasses.replace(arm, signals=signals) for arm in whole for signals in self._variants]
 
 
 def _figures(rows: Sequence[Row], ratio: PairedRatio | None) -> dict[str, float]:

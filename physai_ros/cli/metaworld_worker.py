@@ -6,16 +6,20 @@ imported here. One request a line on standard input, one answer a line on standa
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 import numpy as np
 
 _NOISES = (0.0, 0.3, 0.5)
 _HELD_SUCCESS = 5  # steps of success after which a demonstration ends
+_DEMONSTRATED, _JUDGED = 0, 1  # streams of starts
 
 
 class NumpyPolicy:
@@ -38,15 +42,35 @@ class NumpyPolicy:
         return np.clip(members.mean(axis=0), -1.0, 1.0).astype(np.float32)
 
 
+@functools.lru_cache(maxsize=16)
+def starts(task: str, seed: int) -> tuple[Any, list[Any]]:
+    """MetaWorld's environment of a task, and the fifty starts of a seed."""
+    import metaworld
+
+    benchmark = metaworld.MT1(task, seed=seed)
+    return benchmark.train_classes[task], benchmark.train_tasks
+
+
+def worlds(task: str, stream: int, seed: int, first: int = 0) -> Iterator[Any]:
+    """The environment, set to one start after another, from number `first` on, that no other stream or seed has.
+
+    gymnasium's own wrapper would draw them, with repetition, from the fifty of one seed, and unseeded.
+    """
+    environment = None
+    for number in itertools.count(first):
+        make, fifty = starts(task, (stream << 30) + (seed << 10) + number // 50)
+        environment = environment or make()
+        environment.set_task(fifty[number % 50])
+        yield environment
+
+
 def collect(task: str, count: int, seed: int, steps: int, out: str) -> dict[str, Any]:
     """Write successful demonstrations of the task's scripted policy: clean labels, some of them noisily executed."""
-    import gymnasium
     from metaworld.policies import ENV_POLICY_MAP
 
-    environment = gymnasium.make("Meta-World/MT1", env_name=task, seed=seed)
     expert, generator = ENV_POLICY_MAP[task](), np.random.default_rng(seed)
     observations, actions, lengths, tried = [], [], [], 0
-    while len(lengths) < count:
+    for environment in worlds(task, _DEMONSTRATED, seed):
         tried += 1
         if tried > 5 * count:
             raise RuntimeError(f"the scripted policy of {task} succeeded {len(lengths)} times in {tried}")
@@ -64,18 +88,16 @@ def collect(task: str, count: int, seed: int, steps: int, out: str) -> dict[str,
             observations += [row[0] for row in rows]
             actions += [row[1] for row in rows]
             lengths.append(len(rows))
-    environment.close()
+        if len(lengths) == count:
+            break
     np.savez(out, observations=np.array(observations), actions=np.array(actions), lengths=np.array(lengths))
     return {"tried": tried}
 
 
-def evaluate(task: str, policy: str, count: int, seed: int, steps: int) -> list[bool]:
-    """Whether each of `count` rollouts from fresh starts reached the goal in time."""
-    import gymnasium
-
-    environment = gymnasium.make("Meta-World/MT1", env_name=task, seed=seed)
+def evaluate(task: str, policy: str, count: int, seed: int, first: int, steps: int) -> list[bool]:
+    """Whether each of `count` rollouts, from fresh starts from number `first` on, reached the goal in time."""
     act, outcomes = NumpyPolicy(policy), []
-    for _ in range(count):
+    for environment in itertools.islice(worlds(task, _JUDGED, seed, first), count):
         observation, _ = environment.reset()
         success = False
         for _ in range(steps):
@@ -84,13 +106,12 @@ def evaluate(task: str, policy: str, count: int, seed: int, steps: int) -> list[
             if success or terminated or truncated:
                 break
         outcomes.append(success)
-    environment.close()
     return outcomes
 
 
 def serve(requests: TextIO, answers: TextIO) -> None:
     """Answer until there are no more requests; a request that fails is answered with its error."""
-    import metaworld  # noqa: F401 registers the environments
+    import metaworld  # noqa: F401 an interpreter that has none ends here, which the bench understands
 
     for line in requests:
         request = json.loads(line)

@@ -24,6 +24,8 @@ PUBLISHED = "published"
 
 Row = dict[str, Any]
 
+_FIRST = 20
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -60,7 +62,8 @@ class StudyPlan:
     Attributes:
         checkpoints: CPU seconds of training at which the policy is judged, rising.
         demonstrations: that each trainer gets, the same for all arms of a seed.
-        rollouts: at each checkpoint, from the same starts for all arms of a seed.
+        rollouts: at each checkpoint, from the same starts for all arms of a seed; where fewer than half of the first
+            `_FIRST` succeed, these alone, for such a policy is far from any level that is asked for.
         wrong_labels: share of the labels that are replaced by random actions.
     """
 
@@ -115,14 +118,19 @@ def run_seed(
                     trainer.update(arm.learning_rate)
                 reached[arm].append((_cost(trainer), trainer.policy_network()))
         for arm, key in missing.items():
-            curve = [
-                {"success": float(np.mean(problem.rollouts(network, plan.rollouts, seed)))} | cost
-                for cost, network in reached.pop(arm)
-            ]
+            curve = [_judged(problem, network, plan.rollouts, seed) | cost for cost, network in reached.pop(arm)]
             row = key | file.made_by | _summary(trainers[arm]) | {"curve": curve}
             file.add(row)
             on_row(row)
     return [row for key in keys.values() if (row := file.find(**key)) is not None]
+
+
+def _judged(problem: Problem, network: RobotPolicyNetwork, most: int, seed: int) -> Row:
+    """Success of a policy, and of how many rollouts that is the share."""
+    outcomes = problem.rollouts(network, min(_FIRST, most), seed)
+    if 2 * sum(outcomes) >= len(outcomes) and len(outcomes) < most:
+        outcomes += problem.rollouts(network, most - len(outcomes), seed, len(outcomes))
+    return {"success": float(np.mean(outcomes)), "rollouts": len(outcomes)}
 
 
 def best_arm(rows: Sequence[Row], level: float) -> Arm:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from physai_ros.policy.acting import ActingNetwork
-from physai_ros.policy.network import Prediction, RobotPolicyNetwork
+from physai_ros.policy.network import RobotPolicyNetwork
 from physai_ros.training.dataset import Transitions
 
 ARM_TASKS = ("reach", "pick_place")
@@ -31,36 +31,27 @@ class Problem(ABC):
         """Successful demonstrations, one an episode; the same for the same seed."""
 
     @abstractmethod
-    def rollouts(self, network: RobotPolicyNetwork, count: int, seed: int) -> list[bool]:
-        """Outcomes of `count` rollouts from fresh starts of `seed`."""
+    def rollouts(self, network: RobotPolicyNetwork, count: int, seed: int, first: int = 0) -> list[bool]:
+        """Outcomes of `count` rollouts from fresh starts of `seed`, from number `first` on."""
 
     def close(self) -> None:  # noqa: B027 (most hold nothing)
         """Let go of what the problem holds."""
 
 
-class _Acting:
-    """A network that was never published, as the runtime wants a policy."""
-
-    version = "unpublished"
-
-    def __init__(self, network: RobotPolicyNetwork) -> None:
-        self._network = ActingNetwork(network)
-
-    def predict(self, observation: np.ndarray) -> Prediction:
-        return self._network.predict(observation)
-
-
 class ArmProblem(Problem):
-    """A task on the simulated arm, with safety monitor and driver in the loop, outside the graph."""
+    """A task on the simulated arm: demonstrated with safety monitor and driver in the loop, judged without them."""
 
     def __init__(self, task: str) -> None:
+        from physai_ros.cli.bare_rollout import BareRollout
         from physai_ros.evaluation.rollout import Rollout
         from physai_ros.robot.spec import RobotSpec
         from physai_ros.tasks.catalog import load_task
         from physai_ros.training.dataset import TransitionBuilder
 
         self.name = task
-        self._rollout = Rollout(RobotSpec.load("fr3_sim"), load_task(task))
+        spec = RobotSpec.load("fr3_sim")
+        self._rollout = Rollout(spec, load_task(task))
+        self._bare = BareRollout(spec, self._rollout.task)
         self._builder = TransitionBuilder(self._rollout.arm.kinematics, self._rollout.task)
 
     def demonstrations(self, count: int, seed: int) -> list[Transitions]:
@@ -71,15 +62,14 @@ class ArmProblem(Problem):
         noise = DemonstrationNoise(0.3, 0.5)
         return [self._builder.build(episode) for episode in demonstrate(self._rollout, count, seed, noise)]
 
-    def rollouts(self, network: RobotPolicyNetwork, count: int, seed: int) -> list[bool]:
-        """Outcomes in lock-step."""
+    def rollouts(self, network: RobotPolicyNetwork, count: int, seed: int, first: int = 0) -> list[bool]:
+        """Outcomes by `BareRollout`."""
         from physai_ros.evaluation.scenario_sets import scenario_of, scenario_seeds
-        from physai_ros.experience.episode import Purpose
 
-        self._rollout.runtime.policy = _Acting(network)
+        policy, task = ActingNetwork(network), self._rollout.task
         return [
-            self._rollout.run(scenario_of(self._rollout.task, number), number, Purpose.EVALUATE).outcome.success
-            for number in scenario_seeds("held_out", seed, count)
+            self._bare.succeeds(policy, scenario_of(task, number), number)
+            for number in scenario_seeds("held_out", seed, count, first)
         ]
 
 
@@ -115,13 +105,12 @@ class MetaworldProblem(Problem):
             for end, length in zip(ends, lengths, strict=True)
         ]
 
-    def rollouts(self, network: RobotPolicyNetwork, count: int, seed: int) -> list[bool]:
+    def rollouts(self, network: RobotPolicyNetwork, count: int, seed: int, first: int = 0) -> list[bool]:
         """Outcomes within 300 steps."""
         path = Path(self._folder.name) / "policy.npz"
         np.savez(path, **_matrices(network))
-        return self._ask(
-            do="evaluate", task=self.name, policy=str(path), count=count, seed=seed, steps=_METAWORLD_STEPS
-        )
+        request = {"task": self.name, "policy": str(path), "count": count, "seed": seed, "first": first}
+        return self._ask(do="evaluate", steps=_METAWORLD_STEPS, **request)
 
     def _ask(self, **request: object) -> Any:  # noqa: ANN401 what the worker's function returns
         assert self._worker.stdin is not None

@@ -1,8 +1,11 @@
-"""A trained network ready to act: plain matrices, one observation at a time, no framework on the control path."""
+"""A trained network ready to act, one observation at a time: as plain matrices where it is a perceptron."""
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
+import torch
 from torch import nn
 
 from physai_ros.policy.network import Prediction, RobotPolicyNetwork
@@ -32,18 +35,17 @@ class ActingNetwork:
         self._head_weight = np.hstack([action_weight, value_weight])
         self._head_bias = np.concatenate([action_bias, value_bias])
 
-    def predict(self, observation: np.ndarray) -> Prediction:
-        """The decision for one observation (observation_size,) float32.
+    def start_episode(self) -> None:
+        """Nothing is remembered that would have to be forgotten."""
+
+    def predict(self, observation: np.ndarray, image: np.ndarray | None = None) -> Prediction:
+        """The decision for one observation (observation_size,) float32; a picture is not looked at.
 
         Raises:
             ValueError: the observation has another length.
         """
         shape = self.architecture
-        if observation.shape != (shape.observation_size,):
-            raise ValueError(
-                f"the observation has shape {observation.shape}, the policy expects ({shape.observation_size},): "
-                "it was trained for another task or robot"
-            )
+        _check(observation, shape.observation_size)
         hidden = np.minimum(np.maximum((observation - self._mean) * self._scale, -5.0), 5.0)
         for weight, bias, gain, shift, epsilon in self._layers:
             hidden = hidden @ weight + bias
@@ -57,6 +59,55 @@ class ActingNetwork:
         actions = np.minimum(np.maximum(mean, -1.0), 1.0)
         value = 1.0 / (1.0 + float(np.exp(-float(output[-1]))))
         return Prediction(actions, value, float(spread.sum()) / shape.action_size, hidden)
+
+
+class SensingNetwork:
+    """A `RobotPolicyNetwork` of any architecture that decides on one observation, with a picture where there is one.
+
+    What it has seen of an episode is remembered as far as the network looks back.
+    """
+
+    def __init__(self, network: RobotPolicyNetwork) -> None:
+        self.architecture = network.architecture
+        self._network = network.eval()
+        self.start_episode()
+
+    def start_episode(self) -> None:
+        """Forget what was observed."""
+        self._seen: deque[np.ndarray] = deque(maxlen=self.architecture.window)
+
+    def predict(self, observation: np.ndarray, image: np.ndarray | None = None) -> Prediction:
+        """The decision for one observation (observation_size,) float32 and picture (height, width, channels) uint8.
+
+        Raises:
+            ValueError: observation or picture have another shape than those that it was trained on.
+        """
+        shape = self.architecture
+        _check(observation, shape.observation_size)
+        self._seen.append(observation)
+        window = np.full((shape.window, shape.observation_size), np.nan, dtype=np.float32)
+        window[shape.window - len(self._seen) :] = self._seen
+        images = None if image is None or not shape.sees else torch.from_numpy(np.ascontiguousarray(image))[None]
+        with torch.inference_mode():
+            output = self._network(torch.from_numpy(window)[None], images)
+            members = output.actions[0]
+            spread = members[:, 0].std(dim=0, correction=0).mean()
+            value = torch.sigmoid(output.value_logits[0])
+            actions = members.mean(dim=0).clamp(-1.0, 1.0).double().numpy()
+        return Prediction(actions, float(value), float(spread), output.features[0].numpy())
+
+
+def ready_to_act(network: RobotPolicyNetwork) -> ActingNetwork | SensingNetwork:
+    """The quickest of what decides as the network does."""
+    return ActingNetwork(network) if network.architecture.is_plain else SensingNetwork(network)
+
+
+def _check(observation: np.ndarray, size: int) -> None:
+    if observation.shape != (size,):
+        raise ValueError(
+            f"the observation has shape {observation.shape}, the policy expects ({size},): "
+            "it was trained for another task or robot"
+        )
 
 
 def _matrices(linear: nn.Linear) -> tuple[np.ndarray, np.ndarray]:

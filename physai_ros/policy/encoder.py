@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +11,10 @@ from torch import nn
 
 VECTORS = ("proprioception", "tactile", "task")
 MODALITIES = (*VECTORS, "vision")
+
+
+_MARKS = 5
+"""Numbers at the end of an observation that say what of it is known: pose, gripper, force, pads, task."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,44 @@ class EncoderShape:
     def __post_init__(self) -> None:
         if min(self.proprioception, self.tactile, self.task) < 0 or self.features < 1 or not 0 <= self.dropout < 1:
             raise ValueError(f"not a shape of an encoder: {self}")
+
+    @classmethod
+    def of_observation(
+        cls, task_features: int, action_axes: int, image: tuple[int, int, int] | None = None, features: int = 128
+    ) -> EncoderShape:
+        """The senses in a vector of `ObservationEncoder`: its parts lie in the order that its table says."""
+        return cls(17 + 2 + 2 * (action_axes + 1), 3 + 2, 2 * task_features, image, features)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> EncoderShape:
+        """Read what `dataclasses.asdict` and JSON made of a shape."""
+        return cls(**(data | {"image": None if data.get("image") is None else tuple(data["image"])}))
+
+    @property
+    def vector_size(self) -> int:
+        """Length of the observation that `divided` takes."""
+        return self.proprioception + self.tactile + self.task + _MARKS
+
+    @property
+    def marks(self) -> slice:
+        """Where in an observation it says what is known."""
+        return slice(self.vector_size - _MARKS, self.vector_size)
+
+    def divided(
+        self, observations: torch.Tensor, images: torch.Tensor | None, seen: torch.Tensor | None
+    ) -> MultiModalInputs:
+        """Observations (n, vector_size) and images (n, height, width, channels) as what each sense says.
+
+        `seen` (n,) is true where there is a picture; None: wherever there are any.
+        """
+        ends = (self.proprioception, self.proprioception + self.tactile, self.vector_size - _MARKS)
+        parts = (observations[:, : ends[0]], observations[:, ends[0] : ends[1]], observations[:, ends[1] : ends[2]])
+        pose, gripper, force, pads, task = (observations[:, self.marks] > 0.5).unbind(dim=1)
+        known = {"proprioception": pose & gripper, "tactile": force | pads, "task": task}
+        if seen is not None:
+            known["vision"] = seen
+        sensed = {name: part for name, part in zip(VECTORS, parts, strict=True) if part.shape[1]}
+        return MultiModalInputs(**sensed, vision=images, known=known)
 
 
 class MultiModalInputs(NamedTuple):
@@ -92,6 +134,10 @@ class MultiModalRobotEncoder(nn.Module):
         mean.copy_(torch.from_numpy(flat.mean(axis=0)))
         # A component that hardly moved in training must not blow up when it moves on the arm.
         getattr(self, f"{name}_scale").copy_(torch.from_numpy(1.0 / np.maximum(flat.std(axis=0), 0.05)))
+
+    def hide_by(self, seed: int) -> None:
+        """Draw what training hides from this seed on, so that a run that is resumed hides the same."""
+        self._hidden.manual_seed(seed)
 
     def forward(self, inputs: MultiModalInputs) -> torch.Tensor:
         """Features (n, features).

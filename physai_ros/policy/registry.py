@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from physai_ros import __version__
 from physai_ros.durable import replace_file, sync_folder
-from physai_ros.policy.acting import ActingNetwork
+from physai_ros.policy.acting import ready_to_act
 from physai_ros.policy.activation import CURRENT, Activation, PolicyFileError, read_activation
 from physai_ros.policy.alarm import Alarm
 from physai_ros.policy.alarm_file import read_alarm, write_alarm
@@ -109,16 +109,20 @@ class Policy:
         self.manifest = manifest
         self.network = network
         self.alarm = alarm
-        self._acting = ActingNetwork(network)
+        self._acting = ready_to_act(network)
 
     @property
     def version(self) -> str:
         """Name of the version."""
         return self.manifest.version
 
-    def predict(self, observation: np.ndarray) -> Prediction:
-        """The decision for one observation (observation_size,) float32."""
-        return self._acting.predict(observation)
+    def start_episode(self) -> None:
+        """Forget what was observed before."""
+        self._acting.start_episode()
+
+    def predict(self, observation: np.ndarray, image: np.ndarray | None = None) -> Prediction:
+        """The decision for one observation (observation_size,) float32, and a picture where the policy sees."""
+        return self._acting.predict(observation, image)
 
 
 class PolicyRegistry:

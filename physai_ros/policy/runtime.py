@@ -103,6 +103,7 @@ class PolicyRuntime:
                 f"{tuple(self._scale.tolist())}"
             )
         policy.predict(np.zeros(manifest.architecture.observation_size, dtype=np.float32))  # warms up, off the cycle
+        policy.start_episode()
         self.policy = policy
 
     def start_episode(self, goal: Sequence[float] | np.ndarray, episode_id: str, start_sequence: int) -> None:
@@ -111,6 +112,8 @@ class PolicyRuntime:
         self._episode_id = episode_id
         self._start_sequence = start_sequence
         self._encoder.reset()
+        if isinstance(self.policy, Policy):
+            self.policy.start_episode()
         self._chunk: ActionChunk | None = None
         self._observation: np.ndarray | None = None
         self._prediction: Prediction | None = None
@@ -177,7 +180,9 @@ class PolicyRuntime:
     def _decide(self, state: RobotState) -> None:
         assert self.policy is not None
         self._observation = self._encoder.encode(state, self._goal)
-        self._prediction = self.policy.predict(self._observation)
+        # Of the policies here only those of a registry can see.
+        picture = (state.rgb_image,) if isinstance(self.policy, Policy) else ()
+        self._prediction = self.policy.predict(self._observation, *picture)
         self._uncertainty = self._judge(self._prediction)
         actions = self._prediction.actions
         ee_deltas = np.zeros((len(actions), 6))

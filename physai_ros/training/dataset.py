@@ -21,7 +21,7 @@ class EpisodeUnusable(ValueError):
     """An episode cannot be learned from as a whole; the message says why."""
 
 
-_NO_COLUMNS = ("quarantined", "hindsight")
+_NO_COLUMNS = ("quarantined", "hindsight", "images")
 _FARTHEST = 3.0  # labels beyond this many action scales are no intent
 _FUTURES = 4  # instants of an episode whose achieved goals it is relabelled with
 
@@ -43,8 +43,8 @@ class Transitions:
     | intervention_age | (n,) float32 | time since the operator took over [s]; inf while the policy is in control |
     | own | (n,) bool | done by the policy itself in a training episode |
 
-    `hindsight` holds the steps of a failed episode again, under goals that it achieved; `quarantined` says what was
-    left out.
+    `images` (n, height, width, channels) uint8 are what a camera saw, None without one. `hindsight` holds the steps of
+    a failed episode again, under goals that it achieved; `quarantined` says what was left out.
     """
 
     observations: np.ndarray
@@ -59,6 +59,7 @@ class Transitions:
     own: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
     quarantined: tuple[str, ...] = ()
     hindsight: Transitions | None = None
+    images: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if not len(self.own):
@@ -90,7 +91,8 @@ class Transitions:
 
     def select(self, rows: np.ndarray) -> Transitions:
         """The rows of a mask or an index array."""
-        return Transitions(**{name: column[rows] for name, column in self.columns().items()})
+        images = None if self.images is None else self.images[rows]
+        return Transitions(**{name: column[rows] for name, column in self.columns().items()}, images=images)
 
 
 class TransitionBuilder:
@@ -184,6 +186,7 @@ class TransitionBuilder:
             force_excess=self._force_excess(series["wrench"][: last + 1], first),
             intervention_age=_age_of_run(source == CommandSource.OPERATOR, time),
             own=(source == CommandSource.POLICY) & ~demonstration,
+            images=series["rgb_image"][first] if "rgb_image" in series else None,
         )
 
     def _check(self, episode: Episode) -> None:

@@ -81,6 +81,20 @@ class ImageReplay:
             os.close(self._lock)
             self._lock = None
 
+    def clear(self) -> None:
+        """Forget all images.
+
+        Raises:
+            ImageReplayError: the folder was not opened for writing.
+        """
+        if self._lock is None:
+            raise ImageReplayError(f"{self.folder} was opened for reading; open it with writable=True to clear it")
+        self._maps.clear()
+        for path in (*self.folder.glob("*.crc"), *self.folder.glob("*.images")):
+            path.unlink()
+        os.fsync(self._lock)
+        self._count, self._valid_in_last = 0, (0, 0)
+
     def append(self, images: np.ndarray) -> range:
         """The indices of images (n, h, w, c) uint8, which are durable on return.
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from physai_ros.durable import hold_folder, sync_file, sync_folder
 from physai_ros.training.columns import BLOCK_ROWS, ChunkedColumns
+from physai_ros.training.images import ImageReplay
 
 
 class ReplayFolderError(RuntimeError):
@@ -122,6 +123,7 @@ class ReplayFolder:
         self.folder = folder
         self._lock: int | None = None
         self._columns: dict[str, MappedColumns] = {}
+        self._images: ImageReplay | None = None
         try:
             self._lock = hold_folder(folder)
         except BlockingIOError as error:
@@ -135,6 +137,16 @@ class ReplayFolder:
             self._columns[name] = MappedColumns(self.folder / name)
         return self._columns[name]
 
+    def images(self, shape: tuple[int, int, int]) -> ImageReplay:
+        """The pictures (height, width, channels), which are durable as soon as they are appended.
+
+        Raises:
+            ImageReplayError: there are pictures of another shape.
+        """
+        if self._images is None:
+            self._images = ImageReplay(self.folder / "images", shape, writable=True)
+        return self._images
+
     def open(self, signatures: dict[str, dict[str, Any]]) -> bool:
         """Take over the columns of these signatures by name; where one does not fit, all are forgotten."""
         if all(self.columns(name).open(signature) for name, signature in signatures.items()):
@@ -147,6 +159,8 @@ class ReplayFolder:
         for name, columns in self._columns.items():
             columns.forget()
             shutil.rmtree(self.folder / name, ignore_errors=True)
+        if self._images is not None:
+            self._images.clear()
 
     def sync(self) -> None:
         """Make everything durable."""
@@ -156,6 +170,9 @@ class ReplayFolder:
 
     def close(self) -> None:
         """Let others have the folder."""
+        if self._images is not None:
+            self._images.close()
+            self._images = None
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

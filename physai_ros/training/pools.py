@@ -10,27 +10,28 @@ import torch
 from physai_ros.training.columns import ChunkedColumns
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.dataset import Transitions
+from physai_ros.training.observed import ObservedSteps, Sight
 from physai_ros.training.replay import SampleLedger
 from physai_ros.training.samplers import Draw, Sampler, make_sampler
 
 
 class OutcomeBatch(NamedTuple):
-    """How episodes ended: `observations` (n, size) of any step of them, `success` (n,) 1 or 0."""
+    """How episodes ended: the `sight` of n steps of any of them, `success` (n,) 1 or 0."""
 
-    observations: torch.Tensor
+    sight: Sight
     success: torch.Tensor
 
 
 class Batch(NamedTuple):
     """Samples as the network takes them.
 
-    `observations` (b, size), `actions` (b, chunk_steps, action_size), `known` (b, chunk_steps), 1 where the action is
+    `sight` of b steps, `actions` (b, chunk_steps, action_size), `known` (b, chunk_steps), 1 where the action is
     to be learned, and `members` (b, members), 1 for who learns it; `weight` (b,) of its loss; `returns` (b,), what
     the episode brought, for samples that are weighed by their advantage, NaN for the others; `outcomes` for the value
     head, beside.
     """
 
-    observations: torch.Tensor
+    sight: Sight
     actions: torch.Tensor
     known: torch.Tensor
     members: torch.Tensor
@@ -41,16 +42,17 @@ class Batch(NamedTuple):
     @property
     def size(self) -> int:
         """Samples in the batch; a tuple's own length is that of its fields."""
-        return len(self.observations)
+        return len(self.actions)
 
     def rows(self, chosen: slice) -> Batch:
         """Some of the samples, without the outcomes."""
-        return Batch(*(column[chosen] for column in self[:-1]))
+        return Batch(self.sight.rows(chosen), *(column[chosen] for column in self[1:-1]))
 
     @classmethod
     def joined(cls, parts: list[Batch]) -> Batch:
         """One batch of several, in their order, without outcomes."""
-        return cls(*(torch.cat(columns) for columns in zip(*(part[:-1] for part in parts), strict=True)))
+        sight = Sight.joined([part.sight for part in parts])
+        return cls(sight, *(torch.cat(columns) for columns in zip(*(part[1:-1] for part in parts), strict=True)))
 
 
 class SamplePool:
@@ -64,7 +66,7 @@ class SamplePool:
     def __init__(
         self,
         config: TrainerConfig,
-        observed: ChunkedColumns,
+        observed: ObservedSteps,
         columns: ChunkedColumns,
         held_out: ChunkedColumns,
         *,
@@ -135,14 +137,13 @@ class SamplePool:
     def batch(self, rows: np.ndarray, *, held_out: bool = False) -> Batch:
         """The samples `rows` (b,), of those held out if asked for."""
         columns = self.held_out if held_out else self.columns
-        observations = self._observed.gather("observations", columns.gather("step", rows))
         names = ("actions", "action_known", "members", "weight", "returns")
-        named = (columns.gather(name, rows) for name in names)
-        return Batch(torch.from_numpy(observations), *(torch.from_numpy(column) for column in named))
+        named = (torch.from_numpy(columns.gather(name, rows)) for name in names)
+        return Batch(self._observed.sight(columns.gather("step", rows)), *named)
 
     def _observed_and_done(self, rows: np.ndarray) -> np.ndarray:
         """Observation and first action of the samples `rows` (n,), side by side."""
-        observations = self._observed.gather("observations", self.columns.gather("step", rows))
+        observations = self._observed.vectors(self.columns.gather("step", rows))
         return np.concatenate([observations, self.columns.gather("actions", rows)[:, 0]], axis=1)
 
     def state(self) -> dict[str, np.ndarray]:

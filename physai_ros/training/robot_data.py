@@ -16,6 +16,7 @@ from physai_ros.training.loader_pool import Sample
 class RobotDataset(Dataset[Sample]):
     """The imitable policy steps of episodes: `{"observations": (size,)}` and the actions (chunk_steps, action_size).
 
+    Where every episode has pictures, `images` (height, width, channels) uint8 are beside the observations.
     A step whose chunk is not known to its end, because the episode or whoever drove it ended before, is none of them:
     a target has no place to say what of it is unknown.
 
@@ -28,7 +29,11 @@ class RobotDataset(Dataset[Sample]):
         if not any(len(part) for part in parts):
             raise ValueError("no step of these episodes can be imitated: a successful demonstration or a correction is")
         columns = [part.columns() for part in parts]
-        self.transitions = Transitions(**{name: np.concatenate([c[name] for c in columns]) for name in columns[0]})
+        pictures = [part.images for part in parts]
+        images = None if any(each is None for each in pictures) else np.concatenate(pictures)
+        self.transitions = Transitions(
+            **{name: np.concatenate([c[name] for c in columns]) for name in columns[0]}, images=images
+        )
         self.quarantined = tuple(quarantined)
         self._event_time = np.concatenate([part.event_time for part in parts])
 
@@ -37,7 +42,10 @@ class RobotDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         rows = self.transitions
-        return {"observations": torch.from_numpy(rows.observations[index])}, torch.from_numpy(rows.actions[index])
+        inputs = {"observations": torch.from_numpy(rows.observations[index])}
+        if rows.images is not None:
+            inputs["images"] = torch.from_numpy(rows.images[index])
+        return inputs, torch.from_numpy(rows.actions[index])
 
     def physical_feedback(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Time to failure [s], force over budget, time since an operator took over [s] and to a grasp or release [s].

@@ -19,6 +19,7 @@ class ScoreBoard:
     """Scores all samples of a ledger at once, for a whole pass over them.
 
     Samples that were never visited get their loss from a proxy, and count as most significant before it had a lesson.
+    Where only the body counts, nothing is guessed: the lessons of a proxy took half of the first updates' time.
 
     Attention is finite: with its visits, the learner's preference for or against a sample fades, until it counts as any
     other; what the body said of a sample holds. So what is hard and rare is learned first, what is new is preferred
@@ -42,7 +43,8 @@ class ScoreBoard:
     def scores(self) -> np.ndarray:
         """Significance (n,) of every sample, in 0 ... 1."""
         context = self._ledger.context(slice(None))
-        context.loss = self._guessed(context.loss)
+        if self._significance.heeds_learner:
+            context.loss = self._guessed(context.loss)
         scales = SignalScales.of(self._ledger.sample(_SCALE_ROWS))
         learner, body = self._significance.parts(context, scales)
         mean = learner.mean()

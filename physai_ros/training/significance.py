@@ -78,6 +78,11 @@ class RobotTrainingSignificance:
         weights = np.array(astuple(self.config))
         self._weights = weights / weights.sum()
 
+    @property
+    def heeds_learner(self) -> bool:
+        """Whether any of the four signals counts that come from the learner, and not from the body."""
+        return bool(self._weights[:-1].any())
+
     def __call__(self, context: TrainingSampleContext, scales: SignalScales | None = None) -> np.ndarray:
         """Significance (n,) in 0 ... 1."""
         return np.sum(self.parts(context, scales), axis=0)

@@ -30,11 +30,11 @@ class _Line(Problem):
             for rows in observations
         ]
 
-    def rollouts(self, network: RobotPolicyNetwork, count: int, seed: int) -> list[bool]:
+    def rollouts(self, network: RobotPolicyNetwork, count: int, seed: int, first: int = 0) -> list[bool]:
         import torch
 
-        self.asked += 1
-        observations = torch.rand(count, 3, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+        self.asked += count
+        observations = torch.rand(100, 3, generator=torch.Generator().manual_seed(seed))[first : first + count] * 2 - 1
         actions = network(observations).actions.mean(dim=1)[:, 0]
         return ((actions - observations[:, :2]).abs().amax(dim=1) < 0.2).tolist()
 
@@ -60,7 +60,13 @@ def test_a_study_that_is_run_again_goes_on_from_its_rows(tmp_path):
     problem = _Line()
     again = run_seed(problem, ARMS, PLAN, 0, RowFile(tmp_path / "rows.jsonl"), lambda row: None)
     assert again[0] == first[0]
-    assert problem.asked == len(PLAN.checkpoints)
+    assert problem.asked == sum(point["rollouts"] for point in again[1]["curve"])
+
+
+def test_a_policy_that_mostly_fails_is_not_rolled_out_as_often(tmp_path):
+    (row,) = run_seed(_Line(), ARMS[:1], PLAN, 0, RowFile(tmp_path / "rows.jsonl"), lambda row: None)
+    assert row["curve"][0]["rollouts"] == 20
+    assert row["curve"][-1]["rollouts"] == PLAN.rollouts
 
 
 def row(sampler: str, rate: float, success: tuple[float, ...]) -> dict[str, object]:
@@ -113,3 +119,30 @@ def test_a_row_says_what_made_it(tmp_path):
     file = RowFile(tmp_path / "rows.jsonl", {"commit": "abc"})
     run_seed(_Line(), ARMS[:1], PLAN, 0, file, lambda row: None)
     assert RowFile(tmp_path / "rows.jsonl").rows[0]["commit"] == "abc"
+
+
+def test_a_policy_judged_alone_fares_as_in_the_whole_control_cycle():
+    from physai_ros.cli.bare_rollout import BareRollout
+    from physai_ros.evaluation.rollout import Rollout
+    from physai_ros.policy.network import Prediction
+    from physai_ros.robot.spec import RobotSpec
+    from physai_ros.tasks.catalog import load_task
+
+    class Homing:
+        """Goes to where the cube is, as `reach` wants it, or stays."""
+
+        version = "homing"
+
+        def __init__(self, gain: float) -> None:
+            self.gain = gain
+
+        def predict(self, observation: np.ndarray) -> Prediction:
+            return Prediction(np.concatenate([self.gain * observation[-17:-14], [0.0] * (size - 3)])[None], 0.5, 0.0)
+
+    spec, task = RobotSpec.load("fr3_sim"), load_task("reach")
+    size, scenario = len(task.action_axes) + 1, task.sample_scenario(np.random.default_rng(3))
+    bare, whole = BareRollout(spec, task), Rollout(spec, task)
+    for gain in (0.0, 10.0):
+        whole.runtime.policy = Homing(gain)
+        assert bare.succeeds(Homing(gain), scenario, 3) == whole.run(scenario, 3).outcome.success == (gain > 0)
+    whole.close()

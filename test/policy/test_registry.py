@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from physai_ros.policy.acting import ready_to_act
+from physai_ros.policy.encoder import EncoderShape
 from physai_ros.policy.network import Architecture, RobotPolicyNetwork
 from physai_ros.policy.registry import PolicyFileError, PolicyRegistry
 
@@ -36,6 +38,18 @@ def test_what_was_added_is_loaded_bit_for_bit(registry):
     loaded = registry.load(manifest.version)
     assert loaded.manifest == manifest
     assert all(torch.equal(v, network.state_dict()[k]) for k, v in loaded.network.state_dict().items())
+
+
+def test_a_policy_of_any_architecture_acts_as_it_did_before_it_was_written(registry):
+    senses = EncoderShape.of_observation(4, 3, (12, 16, 3), features=16)
+    architecture = Architecture(senses.vector_size, 4, senses=senses, head="gaussian", window=3)
+    network = RobotPolicyNetwork(architecture, 3).eval()
+    version = registry.add(network, task="t", action_axes=AXES, action_scale=SCALE).version
+    loaded = registry.load(version)
+    assert loaded.manifest.architecture == architecture
+    image = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    step = (np.ones(senses.vector_size, dtype=np.float32), image)
+    np.testing.assert_array_equal(loaded.predict(*step).actions, ready_to_act(network).predict(*step).actions)
 
 
 def test_versions_count_up_and_activations_have_generations(registry):
