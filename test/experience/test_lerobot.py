@@ -1,5 +1,6 @@
 """Exchange with LeRobot: there and back, and read by LeRobot itself where it is installed."""
 
+import copy
 import json
 import os
 import subprocess
@@ -102,7 +103,7 @@ def test_fewer_frames_a_second_hold_where_the_arm_was_sent(episodes, tmp_path):
 
 
 def test_a_foreign_dataset_becomes_demonstrations_of_a_known_arm(episodes, tmp_path):
-    episode, summary = episodes[0]
+    episode, summary = copy.deepcopy(episodes[0])
     smooth = np.linspace(0.0, 0.3, len(episode))[:, None] * np.ones(7) + np.array([0, -0.7, 0, -2.3, 0, 1.6, 0.8])
     episode.series["joint_positions"][:] = episode.series["command_positions"][:] = smooth
     export_lerobot([(episode, summary)], tmp_path / "d", fps=20, exact=False)
