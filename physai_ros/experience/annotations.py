@@ -16,6 +16,7 @@ from physai_ros.experience.episode import EpisodeOutcome
 from physai_ros.experience.summary import EpisodeSummary
 
 LABEL_STAGE = "label"  # of a verdict that a person gave
+DETECTED = "detected_success"  # figure of a labelled episode: what the task's test had said
 
 
 @dataclass(frozen=True)
@@ -134,4 +135,10 @@ def labelled_summary(summary: EpisodeSummary, label: Label | None) -> EpisodeSum
     found = summary.failure_mode if summary.failure_mode not in ("", "none") else outcome.failure_mode
     mode = "none" if label.success else label.failure_mode or found
     sure = summary.confidence if mode == summary.failure_mode and not label.failure_mode else 1.0
-    return replace(summary, outcome=replace(outcome, failure_mode=mode), failure_mode=mode, confidence=sure)
+    return replace(
+        summary,
+        outcome=replace(outcome, failure_mode=mode),
+        failure_mode=mode,
+        confidence=sure,
+        metrics=summary.metrics | {DETECTED: float(summary.outcome.success)},
+    )

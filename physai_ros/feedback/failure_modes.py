@@ -13,7 +13,7 @@ The rules are tried in this order; the first that applies decides. They read wha
 | force | collision | the tool force was over the task's budget for 50 ms |
 | lost_high | drop | a held object was lost, the fingers still closing, with the tool at least 4.5 cm above the grasp |
 | lost_low | unstable_grasp | the same, with the tool nearer to where it grasped |
-| blocked | planning_failure | at the end, for 1.5 s, the tool went less than a fifth of the way that was asked for, because the safety monitor found no motion that it could permit |
+| blocked | planning_failure | in the last 1.5 s the safety monitor permitted less than a fifth of the way asked for |
 | time | timeout | time ran out, and none of the above |
 | nothing | unknown | none of the above |
 
@@ -122,6 +122,15 @@ def _stop_verdict(stopped: float, stamps: np.ndarray, force: np.ndarray, budget:
     return FailureVerdict("safety_stop", "stop", 0.95, evidence)
 
 
+def count_grasps(episode: Episode) -> int:
+    """How often the fingers closed on something."""
+    series = episode.series
+    if not len(episode):
+        return 0
+    held = _held(episode)
+    return sum(_first_grasp(series["stamp"], held, *run) is not None for run in _runs(series["gripper_command"] < 0))
+
+
 def _last_loss(episode: Episode) -> _Loss | None:
     """The last time that a grasped object got lost while the fingers were told to hold it, unless it was regained."""
     series = episode.series
@@ -152,8 +161,10 @@ def _last_loss(episode: Episode) -> _Loss | None:
 
 
 def _held(episode: Episode) -> np.ndarray:
-    """Whether there is something between the fingers (n,): by pads or grip force where they are sensed, else by the
-    opening at which the fingers stand still."""
+    """Whether there is something between the fingers (n,).
+
+    Pads or grip force tell where they are sensed, else the opening at which the fingers stand still.
+    """
     series = episode.series
     wide = series["gripper_width"] > HOLDING_WIDTH
     pads, force = series["contact_forces"], series["gripper_force"]
