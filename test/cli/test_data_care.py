@@ -29,7 +29,7 @@ def build(request):
     return module.build_episode
 
 
-def call(*arguments):
+def call(*arguments: object):
     result = CliRunner().invoke(app, [str(each) for each in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -117,20 +117,15 @@ def test_a_split_keeps_a_scenario_in_one_part(folder, tmp_path):
     parts = {name: set(EpisodeStore(tmp_path / "parts" / name).ids()) for name in ("train", "validation", "test")}
     assert set.union(*parts.values()) == set(EpisodeStore(folder).ids())
     assert sum(map(len, parts.values())) == 6
-    again = json.loads(
-        call("data", "split", folder, "--out", tmp_path / "b", "--json", tmp_path / "s.json")
-        and (tmp_path / "s.json").read_text()
-    )
+    call("data", "split", folder, "--out", tmp_path / "b", "--json", tmp_path / "s.json")
+    again = json.loads((tmp_path / "s.json").read_text())
     assert {row["episode"] for row in again["rows"]} == set(EpisodeStore(folder).ids())
 
 
 def test_plots_are_drawn(folder, tmp_path):
-    call("data", "plot", folder, "000000", "--out", tmp_path / "p.png", "--strip", tmp_path / "s.png")
+    result = call("data", "plot", folder, "000000", "--out", tmp_path / "p.png", "--strip", tmp_path / "s.png")
     assert decode_picture((tmp_path / "p.png").read_bytes()).shape[0] > 500
-    assert (
-        "scene"
-        in call("data", "plot", folder, "000000", "--out", tmp_path / "p.png", "--strip", tmp_path / "s.png").stdout
-    )
+    assert "scene" in result.stdout
     assert "brightness/scene" in call("data", "inspect", folder, "000000").stdout
 
 
