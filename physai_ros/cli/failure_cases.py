@@ -229,7 +229,6 @@ class CaseRunner:
         self._driver = SimulatedDriver(self._spec, self._task, PhysicsParameters(), 0, lock_step=True)
         self._kinematics = self._driver.arm.kinematics
         self._fuser = StateFuser(self._spec, self._kinematics, [item.name for item in self._task.objects])
-        self._token = self._driver.guard.claim("cases")
 
     @property
     def task(self) -> PickPlace:
@@ -255,6 +254,8 @@ class CaseRunner:
         driver.randomize((physics.with_values(case.physics) if case.physics else physics).values())
         scenario = replace(scenario, object_poses=dict(scenario.object_poses) | {POST: case.post})
         start = driver.reset(self._task, scenario, seed, "")
+        # A monitor of its own counts its commands anew, which the driver takes from a new claim alone.
+        token = driver.guard.claim("cases")
         driver.resume()
         limits = replace(SafetyLimits.from_spec(spec), keep_out=case.blocked)
         supervisor = SafetySupervisor(spec, limits, self._kinematics)
@@ -280,7 +281,7 @@ class CaseRunner:
                 driver.arm.set_physics(driver.arm.physics.with_values(_SLIPPERY))
             intervention = person.drive(true_state)
             command = supervisor.decide(state, None, intervention, state.stamp)
-            command.token = self._token
+            command.token = token
             driver.answers(command)
             # It is the policy that fails here; the scripted driver stands for it.
             if command.source == CommandSource.OPERATOR:
