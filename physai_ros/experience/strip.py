@@ -34,7 +34,7 @@ def picture_strip(episode: Episode, camera: str, count: int = 8) -> np.ndarray:
         width = max(1, round(rgb.shape[1] * _HEIGHT / rgb.shape[0]))
         tile = np.full((_HEIGHT + _CAPTION, width + _GAP, 3), 255, dtype=np.uint8)
         tile[:_HEIGHT, :width] = cv2.resize(rgb, (width, _HEIGHT), interpolation=cv2.INTER_AREA)
-        text = f"{pictures.stamps[index] - start:.1f} s"
+        text = f"{round(pictures.stamps[index] - start, 1) + 0.0:.1f} s"
         cv2.putText(tile, text, (2, _HEIGHT + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
         tiles.append(tile)
     return np.hstack(tiles)
