@@ -69,7 +69,8 @@ def _cameras(recent: Sequence[EpisodeFeedbackRecord], before: Sequence[EpisodeFe
         elif sharp < BLURRED * usual_sharp:
             text = f"camera '{camera}' is blurred: sharpness {sharp:.0f}, {usual_sharp:.0f} in the episodes before"
             findings.append(Finding("camera_blurred", text, "clean the lens and set its focus"))
-        if standing > STANDING_SHARE:
+        # Black and white pictures are all the same: what is wrong with them is said already.
+        if standing > STANDING_SHARE and BLACK <= light <= WHITE:
             text = f"camera '{camera}' stands: {standing:.0%} of its pictures in motion are as the one before"
             findings.append(Finding("camera_stands", text, "restart the camera's driver; see its cable"))
         if blind > BLIND_TIME:

@@ -52,7 +52,8 @@ def template(build, tmp_path_factory):
         episode = filmed(build(seed=i, episode_id=f"{i:06d}", samples=40), 200 if i != 4 else 20)
         episode.series["joint_positions"] = np.cumsum(episode.series["joint_positions"] * 0.01, axis=0)
         if i == 5:
-            episode.series |= {k: v for k, v in collector.store.read("000001").series.items() if k != "stamp"}
+            first = collector.store.read("000001").series
+            episode.series |= {name: first[name] for name in ("joint_positions", "command_positions")}
         collector.add(episode)
     return folder
 
