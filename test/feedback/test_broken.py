@@ -136,6 +136,7 @@ def test_successes_without_a_grasp_are_doubted_where_demonstrations_had_one(make
         episode = moving(make_episode, index, **context)
         episode.series["gripper_command"][100:200] = -1.0
         episode.series["gripper_width"][105:200] = 0.04
+        episode.series["contact_forces"][105:200] = 5.0
         return episode
 
     shown = records_of([grasping(i, purpose=Purpose.DEMONSTRATE) for i in range(4)])
