@@ -22,6 +22,7 @@ from physai_ros.cli.faults import faults
 from physai_ros.cli.label import label
 from physai_ros.cli.policies import policies
 from physai_ros.cli.report import report
+from physai_ros.cli.teleop import teleop
 from physai_ros.cli.train import train
 from physai_ros.cli.up import up
 from physai_ros.cli.view import view
@@ -78,6 +79,7 @@ app.command()(audit)
 app.add_typer(bench, name="bench")
 app.add_typer(data, name="data")
 app.command()(label)
+app.command()(teleop)
 app.add_typer(import_command, name="import")
 app.add_typer(export_command, name="export")
 app.add_typer(policies, name="policies")

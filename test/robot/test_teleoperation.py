@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from physai_ros.robot.keyboard import HELD as KEY_HELD
+from physai_ros.robot.keyboard import KeyboardJoy
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import RobotState
@@ -90,3 +92,20 @@ def test_the_gripper_goes_where_its_buttons_say_and_else_stays(kinematics):
 def test_a_mapping_that_cannot_be_is_refused():
     with pytest.raises(ValueError, match="expected six numbers"):
         JoyMapping(axes=(1, 2))
+
+
+def test_keys_are_sticks_for_as_long_as_they_come(kinematics):
+    keyboard, person = KeyboardJoy(), Teleoperator(kinematics, JoyMapping())
+    assert not keyboard.press("x", 0.0)
+    assert keyboard.state(0.0) == ([0.0] * 6, [0] * 5)
+    keyboard.press("w", 0.0)
+    keyboard.press("c", 0.1)
+    assert keyboard.state(0.2) == ([0.0, 0.5, 0.0, 0.0, 0.0, 0.0], [1, 0, 0, 0, 1])
+    keyboard.press("s", 0.3)
+    assert keyboard.state(0.3)[0][1] == -0.5
+    keyboard.press(" ", 0.4)
+    axes, buttons = keyboard.state(0.4)
+    assert axes == [0.0] * 6 and buttons[4] == 1
+    person.hear(axes, buttons, 0.4)
+    assert person.drive(state_of(kinematics, 1, kinematics.spec.home_positions), 0.4).enable
+    assert keyboard.state(0.4 + KEY_HELD + 0.01) == ([0.0] * 6, [0] * 5)
