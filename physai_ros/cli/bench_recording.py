@@ -169,7 +169,7 @@ class _Source:
         return all(publisher.get_subscription_count() for publisher in everyone)
 
     def play(self, seconds: float, cpu: Any) -> tuple[dict[str, int], tuple[float, float]]:  # noqa: ANN401 a callable
-        """Messages published by topic of recording, and the wall and CPU time [s] over the measured part."""
+        """Messages published by topic of recording, and the time they stand for and CPU time [s] of the measured part."""
         from physai_ros import msg
 
         published = dict.fromkeys(self._publishers, 0) | {f"camera/{name}/compressed": 0 for name in self._cameras}
@@ -182,7 +182,7 @@ class _Source:
             while (left := due - time.monotonic()) > 0:
                 time.sleep(left)
             if measured_from is None and cycle / STATE_RATE >= min(_SETTLE, seconds / 4):
-                measured_from = time.monotonic(), cpu()
+                measured_from = cycle, cpu()
             self._cycle(cycle, published)
             if cycle * CAMERA_RATE // STATE_RATE > pictures:
                 pictures += 1
@@ -191,7 +191,8 @@ class _Source:
                     image.header.stamp = self._now()
                     publisher.publish(image)
                     published[f"camera/{name}/compressed"] += 1
-        measured = time.monotonic() - measured_from[0], cpu() - measured_from[1]
+        # By what was published, not by the wall: a source that was late must not make the collector look cheap.
+        measured = (cycle + 1 - measured_from[0]) / STATE_RATE, cpu() - measured_from[1]
         context.phase, context.end_reason = 2, "timeout"
         context.header.stamp = self._now()
         self._publish("episode", context, published)

@@ -56,9 +56,13 @@ def brightness_and_sharpness(rgb: np.ndarray) -> tuple[float, float]:
 
 def _picture_figures(episode: Episode, pictures: Pictures) -> dict[str, float]:
     figures: dict[str, float] = {}
-    if len(pictures):
-        chosen = np.unique(np.linspace(0, len(pictures) - 1, SAMPLED).round().astype(int))
-        seen = np.array([brightness_and_sharpness(pictures.rgb(int(i))) for i in chosen])
+    seen = []
+    for index in np.unique(np.linspace(0, len(pictures) - 1, SAMPLED).round().astype(int)) if len(pictures) else ():
+        try:
+            seen.append(brightness_and_sharpness(pictures.rgb(int(index))))
+        except ValueError:
+            continue  # a camera that sends rubbish has no brightness
+    if seen:
         figures["brightness"], figures["sharpness"] = map(float, np.median(seen, axis=0))
     stamps = episode.series["stamp"]
     if len(stamps) < 2:
@@ -68,7 +72,7 @@ def _picture_figures(episode: Episode, pictures: Pictures) -> dict[str, float]:
     shown = pictures.newest_at(stamps)
     first = np.flatnonzero(np.diff(shown) > 0) + 1  # samples from which a new picture is there
     # A picture taken while the tool moved has to differ from the one before.
-    moved = [bool(speed[a:b].mean() > MOVING) for a, b in zip(np.r_[0, first[:-1]], first, strict=True)]
+    moved = [bool(speed[a:b].mean() > MOVING) for a, b in zip([0, *first[:-1]], first, strict=False)]
     same = [shown[i] > 0 and prints[shown[i]] == prints[shown[i] - 1] for i in first]
     counted = [s for s, m in zip(same, moved, strict=True) if m]
     if counted:

@@ -8,8 +8,8 @@ import pytest
 
 from physai_ros.experience.cdr_columns import peek_u64
 from physai_ros.experience.episode import Phase
-from physai_ros.experience.episode_messages import messages_of
-from physai_ros.experience.messages import serialize, time_of, typestore
+from physai_ros.experience.episode_messages import messages_of, picture_message
+from physai_ros.experience.messages import PICTURE_TYPE, serialize, time_of, typestore
 from physai_ros.experience.store import EpisodeStore
 from physai_ros.feedback.collector import PhysicalFeedbackCollector
 from physai_ros.feedback.live import SETTLE, LiveRecording
@@ -161,6 +161,19 @@ def test_pictures_are_compressed_and_every_stream_says_what_it_lost(live, make_e
     assert abs(int(pictures.rgb(0).mean()) - 20) <= 2 and abs(int(pictures.rgb(1).mean()) - 100) <= 2
     assert pictures.stamps[1] == stamps[0]
     assert summary.metrics["brightness/scene"] > 50
+
+
+def test_a_camera_that_sends_rubbish_or_little_hurts_nobody(live, make_episode):
+    stream = ended(make_episode("a", seconds=1.0))
+    live.add(*stream[0][:1], stream[0][2], stream[0][1], 0.0)
+    for level in (10, 20):  # two at one instant
+        live.add_picture("scene", image(5.0, level), "sensor_msgs/msg/Image", stream[0][1])
+    live.add_picture("wrist", picture_message("wrist", 5.2, b"rubbish"), PICTURE_TYPE, stream[0][1])
+    feed(live, stream[1:])
+    (summary,) = live.poll(1.1)
+    assert summary.samples == 100
+    assert "brightness/scene" in summary.metrics and "brightness/wrist" not in summary.metrics
+    assert live._store.read("a", pictures=True).pictures["wrist"].encoded == [b"rubbish"]
 
 
 def test_a_clock_that_jumps_costs_no_sample(live, make_episode):
