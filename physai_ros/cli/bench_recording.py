@@ -169,7 +169,7 @@ class _Source:
         return all(publisher.get_subscription_count() for publisher in everyone)
 
     def play(self, seconds: float, cpu: Any) -> tuple[dict[str, int], tuple[float, float]]:  # noqa: ANN401 a callable
-        """Messages published by topic of recording; the time they stand for and the CPU time [s] of what is measured."""
+        """Messages published by topic of recording; the time they stand for and the CPU time [s] of what counts."""
         from physai_ros import msg
 
         published = dict.fromkeys(self._publishers, 0) | {f"camera/{name}/compressed": 0 for name in self._cameras}

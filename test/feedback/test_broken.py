@@ -77,10 +77,15 @@ def records_of(episodes, task=lambda _: None):
     return [collector.add(episode) for episode in episodes]
 
 
+@pytest.fixture(scope="module")
+def sound(make_episode):
+    """Records of a dozen episodes in which nothing is wrong."""
+    return records_of([moving(make_episode, i) for i in range(12)])
+
+
 @pytest.mark.parametrize("what", BROKEN)
-def test_broken_signals_are_named_within_one_evaluation_period(make_episode, what):
-    sound = [moving(make_episode, i) for i in range(12)]
-    records = records_of(sound)
+def test_broken_signals_are_named_within_one_evaluation_period(make_episode, sound, what):
+    records = sound
     assert assess_health(records).state != HealthState.BROKEN
     broken = records_of([BROKEN[what](moving(make_episode, 12 + i)) for i in range(PERIOD)])
     health = assess_health([*records, *broken])
@@ -116,16 +121,15 @@ def test_a_success_detector_that_lies_is_named(make_episode, says):
     assert ("5 false successes" if lies else "5 false failures") in health.evidence
 
 
-def test_labels_of_a_person_tell_on_the_detector(make_episode, tmp_path):
+def test_labels_of_a_person_tell_on_the_detector(make_episode, sound, tmp_path):
     store = EpisodeStore(tmp_path)
-    records = records_of([moving(make_episode, i) for i in range(6)])
     collector = PhysicalFeedbackCollector(store)
     for i in range(PERIOD):
         collector.add(moving(make_episode, 20 + i, success=True))
         store.annotations.label(f"{20 + i:06d}", Label.parse("failure"))
     said = PhysicalFeedbackCollector(store)
     said.load()
-    health = assess_health([*records, *said.records])
+    health = assess_health([*sound, *said.records])
     assert "that a person judged: 5 false successes" in health.evidence
     told = with_metrics(replace(said.records[0], metrics={}), tmp_path)
     assert told.metrics["detected_success"] == 1.0
