@@ -30,6 +30,7 @@ OWN_SEQUENCE = ("robot_state", "proposed_action", "safe_command", "action_chunk"
 STATE_SEQUENCE = {"robot_state": 0, "proposed_action": 1, "safe_command": 1, "action_chunk": 1}
 """Which number behind the header of these topics is the sequence of the measurement."""
 ANSWER_GRACE = 0.15  # [s] for the answer to the last sample, which need not come
+UNANSWERED = 2  # samples whose answer may still be on its way
 SETTLE = 1.0  # [s] after which an ended episode is closed with what came
 BACKLOG = 1000  # messages kept from before an episode: its first samples may come before word of it
 
@@ -231,7 +232,10 @@ class LiveRecording:
         last = self._last_sequence
         if last is not None and self._seen["robot_state"] < last:
             return False
-        return since >= ANSWER_GRACE or (last is not None and self._seen["safe_command"] >= last)
+        if last is None:
+            # Topics are not read at one pace: what is behind on one of them is still in its queue.
+            return since >= ANSWER_GRACE and self._seen["safe_command"] >= self._seen["robot_state"] - UNANSWERED
+        return since >= ANSWER_GRACE or self._seen["safe_command"] >= last
 
     def _append(self, topic: str, data: bytes, log_time: int) -> None:
         if self._recorder is None:

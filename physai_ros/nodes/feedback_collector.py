@@ -61,10 +61,12 @@ class FeedbackCollector(ManagedNode):
             self.subscribe(message_type, topic, partial(self._on_message, topic), _profile(topic), raw=True)
         for camera in self.parameters.cameras:
             on_image = partial(self._on_picture, camera, "sensor_msgs/msg/Image")
-            self.subscribe(Image, f"camera/{camera}/image_raw", on_image, qos.SENSOR, raw=True)
+            self.subscribe(Image, f"camera/{camera}/image_raw", on_image, qos.SENSOR_RECORD, raw=True)
         for camera in self.parameters.compressed_cameras:
             on_image = partial(self._on_picture, camera, PICTURE_TYPE)
-            self.subscribe(CompressedImage, f"camera/{camera}/image_raw/compressed", on_image, qos.SENSOR, raw=True)
+            self.subscribe(
+                CompressedImage, f"camera/{camera}/image_raw/compressed", on_image, qos.SENSOR_RECORD, raw=True
+            )
         self.every(POLL_PERIOD, self._poll)
 
     def activate(self) -> None:
