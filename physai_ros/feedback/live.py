@@ -81,7 +81,7 @@ class LiveRecording:
         self._finished: list[EpisodeSummary] = []
         self._ended: float | None = None
         self._last_sequence: int | None = None
-        self._seen = {"robot_state": -1, "safe_command": -1}
+        self._seen = {"robot_state": -1, "safe_command": -1, "proposed_action": -1}
         self._failed = False
         self._streams: dict[str, StreamCount] = {}
         self._newest: dict[str, tuple[bytes, str, int]] = {}
@@ -232,10 +232,18 @@ class LiveRecording:
         last = self._last_sequence
         if last is not None and self._seen["robot_state"] < last:
             return False
-        if last is None:
-            # Topics are not read at one pace: what is behind on one of them is still in its queue.
-            return since >= ANSWER_GRACE and self._seen["safe_command"] >= self._seen["robot_state"] - UNANSWERED
-        return since >= ANSWER_GRACE or self._seen["safe_command"] >= last
+        end = self._seen["robot_state"] if last is None else last
+        if last is not None and self._seen["safe_command"] >= last:
+            return self._is_abreast(last)
+        return since >= ANSWER_GRACE and self._is_abreast(end)
+
+    def _is_abreast(self, end: int) -> bool:
+        """Whether every topic that answers states has come up to `end`.
+
+        Topics are not read at one pace: what is behind on one of them is still in its queue.
+        """
+        answers = [self._seen[topic] for topic in ("safe_command", "proposed_action")]
+        return all(seen >= end - UNANSWERED for seen in answers if seen >= 0)
 
     def _append(self, topic: str, data: bytes, log_time: int) -> None:
         if self._recorder is None:
