@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD_REQUIREMENTS = ("ros_wheels", "build")  # what interfaces are built with and against
-REQUIREMENTS = ("run", "test")
+REQUIREMENTS = ("run", "exchange", "test")
 # What an installed ROS 2, or another environment of its wheels, leaves in the shell and what would mislead this one.
 MISLEADING = (
     *("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "COLCON_PREFIX_PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME"),

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from physai_ros.cli.bench_alarm import alarm
+from physai_ros.cli.bench_classification import classification
 from physai_ros.cli.bench_evaluation import evaluation
+from physai_ros.cli.bench_recording import recording
 from physai_ros.cli.bench_replay import replay
 from physai_ros.cli.bench_safety import safety
 from physai_ros.cli.bench_training import training
@@ -31,6 +33,8 @@ bench.command()(safety)
 bench.command()(alarm)
 bench.command()(failures)
 bench.command()(evaluation)
+bench.command()(classification)
+bench.command()(recording)
 
 
 @bench.command()

@@ -17,9 +17,12 @@ from physai_ros.cli.collect import collect
 from physai_ros.cli.data import data
 from physai_ros.cli.demo import demo
 from physai_ros.cli.evaluate import evaluate
+from physai_ros.cli.exchange import export_command, import_command
 from physai_ros.cli.faults import faults
+from physai_ros.cli.label import label
 from physai_ros.cli.policies import policies
 from physai_ros.cli.report import report
+from physai_ros.cli.teleop import teleop
 from physai_ros.cli.train import train
 from physai_ros.cli.up import up
 from physai_ros.cli.view import view
@@ -75,6 +78,10 @@ app.command()(faults)
 app.command()(audit)
 app.add_typer(bench, name="bench")
 app.add_typer(data, name="data")
+app.command()(label)
+app.command()(teleop)
+app.add_typer(import_command, name="import")
+app.add_typer(export_command, name="export")
 app.add_typer(policies, name="policies")
 app.command()(train)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from physai_ros.experience.annotations import LABEL_STAGE
 from physai_ros.experience.cdr_columns import CdrColumns
 from physai_ros.experience.episode import Episode, EpisodeContext, EpisodeOutcome, Phase, Purpose
-from physai_ros.experience.messages import TOPIC_TYPES, deserialize, seconds_of
+from physai_ros.experience.messages import PICTURE_TYPE, TOPIC_TYPES, deserialize, seconds_of
+from physai_ros.experience.pictures import Pictures
 from physai_ros.experience.recording import RawRecording
 from physai_ros.robot.command import CommandSource
 
@@ -22,7 +24,6 @@ STATE_COLUMNS = {
 }
 _JOINT_COLUMNS = ("joint_positions", "joint_velocities", "joint_torques", "commanded_positions")
 STATE_SCALARS = ("gripper_width", "gripper_force", "gripper_command")
-LABEL_STAGE = "label"  # of a verdict that a person gave
 _WXYZ = [3, 0, 1, 2]  # of an xyzw quaternion
 _WIDTHS = {"ee_position": 3, "ee_velocity": 6, "wrench": 6}
 
@@ -47,7 +48,22 @@ def episode_of(recording: RawRecording) -> Episode:
         series=series,
         lost_samples=lost,
         complete=bool(stored.get("complete", False)) and not recording.truncated,
+        pictures=_pictures(recording),
     )
+
+
+def _pictures(recording: RawRecording) -> dict[str, Pictures]:
+    """Pictures by camera, in the order of exposure."""
+    result: dict[str, Pictures] = {}
+    for topic, messages in sorted(recording.topics.items()):
+        if messages.type_name != PICTURE_TYPE:
+            continue
+        decoded = [deserialize(payload, PICTURE_TYPE) for payload in messages.payloads]
+        stamps = np.array([seconds_of(m.header.stamp.sec, m.header.stamp.nanosec) for m in decoded], dtype=float)
+        order = np.argsort(stamps, kind="stable")
+        camera = topic.split("/")[-2]
+        result[camera] = Pictures(stamps[order], [decoded[i].data.tobytes() for i in order])
+    return result
 
 
 def _context(recording: RawRecording) -> EpisodeContext:

@@ -7,6 +7,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from physai_ros.experience.pictures import Pictures
 from physai_ros.robot.state import RobotState
 
 
@@ -76,6 +77,8 @@ class Episode:
     | command_altered | (n,) bool | the safety monitor changed the proposal |
     | action_ee_delta, action_gripper | (n, 6), (n,) | m and rad, -1 ... 1: what whoever drove meant, a policy step |
     | action_value, action_uncertainty | (n,) | of the policy's prediction, NaN where there is none |
+
+    `pictures` holds what each camera saw, by name, in its own rhythm; readers of numbers alone leave it empty.
     """
 
     context: EpisodeContext
@@ -85,6 +88,7 @@ class Episode:
     series: dict[str, np.ndarray]
     lost_samples: int = 0
     complete: bool = True
+    pictures: dict[str, Pictures] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.series["stamp"])

@@ -9,7 +9,15 @@ import numpy as np
 from physai_ros.experience.alignment import STATE_COLUMNS, STATE_SCALARS
 from physai_ros.experience.cdr_columns import encode_columns
 from physai_ros.experience.episode import Episode, EpisodeContext, EpisodeOutcome, Phase
-from physai_ros.experience.messages import NANOSECONDS, TOPIC_TYPES, message_class, serialize, time_of
+from physai_ros.experience.messages import (
+    NANOSECONDS,
+    PICTURE_TYPE,
+    TOPIC_TYPES,
+    message_class,
+    picture_topic,
+    serialize,
+    time_of,
+)
 from physai_ros.robot.command import CommandSource
 
 OPERATOR_LEASE = 0.2
@@ -37,9 +45,33 @@ def messages_of(episode: Episode) -> list[tuple[str, int, bytes]]:
     if episode.outcome != EpisodeOutcome(stamp=context.stamp):
         sequence = int(series["sequence"][-1]) if nanoseconds else context.start_sequence
         stream.append(("task_outcome", last, _outcome_message(episode, sequence)))
+    for camera, pictures in episode.pictures.items():
+        topic = picture_topic(camera)
+        for stamp, data in zip(pictures.stamps.tolist(), pictures.encoded, strict=True):
+            sec, nanosec = time_of(stamp)
+            # One from before the first sample belongs to the episode all the same: it is what was seen at its start.
+            when = min(max(sec * NANOSECONDS + nanosec, first), last)
+            stream.append((topic, when, picture_message(camera, stamp, data)))
     if context.phase == Phase.ENDED:
         stream.append(("episode", last, _context_message(context)))
     return sorted(stream, key=lambda entry: entry[1])
+
+
+def picture_message(camera: str, stamp: float, data: bytes) -> bytes:
+    """CDR bytes of the message of a compressed picture, exposed at `stamp` [s]."""
+    sec, nanosec = time_of(stamp)
+    return serialize(
+        message_class(PICTURE_TYPE)(
+            header=_new(
+                "std_msgs/msg/Header",
+                stamp=_new("builtin_interfaces/msg/Time", sec=sec, nanosec=nanosec),
+                frame_id=f"{camera}_optical_frame",
+            ),
+            format="png" if data.startswith(b"\x89PNG") else "jpeg",
+            data=np.frombuffer(data, dtype=np.uint8),
+        ),
+        PICTURE_TYPE,
+    )
 
 
 def _stamped(

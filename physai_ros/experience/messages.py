@@ -23,7 +23,14 @@ TOPIC_TYPES = {
     "episode": "physai_ros/msg/EpisodeContext",
     "task_outcome": "physai_ros/msg/TaskOutcome",
 }
-"""Topics of an episode's recording, relative names, and the type of each."""
+"""Topics of an episode's recording, relative names, and the type of each; `picture_topic` names those of cameras."""
+
+PICTURE_TYPE = "sensor_msgs/msg/CompressedImage"
+
+
+def picture_topic(camera: str) -> str:
+    """Topic of a camera's pictures in an episode's recording, relative name."""
+    return f"camera/{camera}/compressed"
 
 
 @cache

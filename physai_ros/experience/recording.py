@@ -30,7 +30,7 @@ from mcap.well_known import MessageEncoding, Profile, SchemaEncoding
 from mcap.writer import CompressionType, Writer
 
 from physai_ros.durable import sync_folder
-from physai_ros.experience.messages import message_definition
+from physai_ros.experience.messages import PICTURE_TYPE, message_definition
 
 PARTIAL_SUFFIX = ".mcap.partial"
 SUMMARY_RECORD = "physai_episode"
@@ -38,6 +38,7 @@ SCHEMA_VERSION = 1
 _MESSAGE_HEAD = struct.Struct("<HIQQ")
 _RECORD_HEAD = struct.Struct("<BQ")
 _LARGEST_RECORD = 1 << 30
+_DAMAGE = (McapError, ValueError, KeyError, struct.error, zstandard.ZstdError, RuntimeError)
 
 
 class RecordingError(RuntimeError):
@@ -144,7 +145,7 @@ class EpisodeRecorder:
         if type_name not in self._schemas:
             text = message_definition(type_name).encode()
             self._schemas[type_name] = self._writer.register_schema(type_name, SchemaEncoding.ROS2, text)
-        name = f"{self._prefix}/{topic}" if self._prefix else f"/{topic}"
+        name = f"{self._prefix}/{topic}"
         self._channels[topic] = self._writer.register_channel(
             name, MessageEncoding.CDR, self._schemas[type_name], {"offered_qos_profiles": ""}
         )
@@ -162,21 +163,29 @@ class TopicMessages:
 
 @dataclass
 class RawRecording:
-    """All that a file holds: `topics` by the last part of their name, the `summary` and whether the file is whole."""
+    """All that a file holds: `topics` by `topic_key`, the `summary` and whether the file is whole."""
 
     topics: dict[str, TopicMessages]
     summary: dict[str, Any] | None
     truncated: bool
 
 
-def read_recording(path: Path) -> RawRecording:
-    """Everything in a recording, finished or cut off at any byte.
+def topic_key(name: str, type_name: str) -> str:
+    """Key of a topic within an episode: its name without the namespace it was recorded in.
+
+    That is the last part of the name, and the last three, camera/<name>/compressed, of pictures.
+    """
+    return "/".join(name.split("/")[-3 if type_name == PICTURE_TYPE else -1 :])
+
+
+def read_recording(path: Path, *, pictures: bool = False) -> RawRecording:
+    """Everything in a recording, finished or cut off at any byte; pictures, which are large, only where asked for.
 
     Raises:
         RecordingError: the file is no MCAP file, or cannot be read.
     """
     topics: dict[str, TopicMessages] = {}
-    by_channel: dict[int, TopicMessages] = {}
+    by_channel: dict[int, TopicMessages | None] = {}
     schemas: dict[int, str] = {}
     summary: dict[str, Any] | None = None
     truncated = False
@@ -186,10 +195,13 @@ def read_recording(path: Path) -> RawRecording:
             try:
                 for record in records:
                     if isinstance(record, Chunk):
-                        _read_chunk(_chunk_data(record), schemas, topics, by_channel)
+                        try:
+                            _read_chunk(_chunk_data(record), schemas, topics, by_channel, pictures)
+                        except _DAMAGE:
+                            truncated = True  # what comes after it may be sound
                     elif isinstance(record, Metadata) and record.name == SUMMARY_RECORD:
                         summary = json.loads(record.metadata["summary"])
-            except (McapError, ValueError, KeyError, struct.error, zstandard.ZstdError, RuntimeError):
+            except _DAMAGE:
                 if file.tell() <= 8:
                     raise
                 truncated = True
@@ -241,7 +253,11 @@ def _chunk_data(chunk: Chunk) -> bytes:
 
 
 def _read_chunk(
-    data: bytes, schemas: dict[int, str], topics: dict[str, TopicMessages], by_channel: dict[int, TopicMessages]
+    data: bytes,
+    schemas: dict[int, str],
+    topics: dict[str, TopicMessages],
+    by_channel: dict[int, TopicMessages | None],
+    pictures: bool,
 ) -> None:
     """Sort a chunk's messages into their topics; mcap's own reader makes an object of each, which takes far longer."""
     position, end = 0, len(data)
@@ -251,6 +267,9 @@ def _read_chunk(
         if opcode == Opcode.MESSAGE:
             identifier, _, log_time, _ = _MESSAGE_HEAD.unpack_from(data, position)
             messages = by_channel[identifier]
+            if messages is None:
+                position += length
+                continue
             messages.log_times.append(log_time)
             messages.payloads.append(data[position + _MESSAGE_HEAD.size : position + length])
         elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
@@ -260,6 +279,8 @@ def _read_chunk(
                 schemas[schema.id] = schema.name
             else:
                 channel = Channel.read(stream)
-                topic = channel.topic.rsplit("/", 1)[-1]
-                by_channel[channel.id] = topics.setdefault(topic, TopicMessages(schemas.get(channel.schema_id, "")))
+                type_name = schemas.get(channel.schema_id, "")
+                wanted = pictures or type_name != PICTURE_TYPE
+                key = topic_key(channel.topic, type_name)
+                by_channel[channel.id] = topics.setdefault(key, TopicMessages(type_name)) if wanted else None
         position += length

@@ -2,7 +2,8 @@
 
 - `store.json`: format and schema version
 - `episodes/<id>.mcap`: one finished, durable file an episode
-- `recovered/`: what a crash left behind, kept as it was after its episode was made readable
+- `annotations/<id>.json`: what people said of an episode afterwards; the recordings are never changed
+- `recovered/`: what a crash or a damage left behind, kept as it was after its episode was made readable
 - `index.json`: summaries by id, a cache: delete it and it is made again
 """
 
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from physai_ros.durable import replace_file, sync_folder
-from physai_ros.experience.alignment import episode_of
+from physai_ros.experience.annotations import Annotations, labelled, labelled_summary
 from physai_ros.experience.episode import Episode, Purpose
 from physai_ros.experience.episode_file import read_episode, write_episode
 from physai_ros.experience.recording import (
@@ -24,9 +25,9 @@ from physai_ros.experience.recording import (
     EpisodeRecorder,
     RecordingError,
     is_being_written,
-    read_recording,
     read_summary,
 )
+from physai_ros.experience.repair import rebuild
 from physai_ros.experience.summary import EpisodeSummary
 
 FORMAT = "physai_ros episode store"
@@ -52,6 +53,7 @@ class EpisodeStore:
         self.folder = Path(folder)
         self.episodes_folder = self.folder / "episodes"
         self._open(create)
+        self.annotations = Annotations(self.folder / "annotations")
         self._index: dict[str, dict[str, Any]] | None = None
 
     def path(self, episode_id: str) -> Path:
@@ -96,20 +98,22 @@ class EpisodeStore:
         except RecordingError as error:
             raise StoreError(str(error)) from error
 
-    def read(self, episode_id: str) -> Episode:
-        """An episode with all its samples.
+    def read(self, episode_id: str, *, pictures: bool = False) -> Episode:
+        """An episode with all its samples, as a person labelled it, and with its pictures where they are asked for.
 
         Raises:
             StoreError: there is none of this id, or its file is damaged.
         """
         self._require(episode_id)
         try:
-            return read_episode(self.path(episode_id))
-        except RecordingError as error:
+            episode = read_episode(self.path(episode_id), pictures=pictures)
+            episode.outcome = labelled(episode.outcome, self.annotations.of(episode_id).label)
+        except (RecordingError, ValueError) as error:
             raise StoreError(str(error)) from error
+        return episode
 
     def summary(self, episode_id: str) -> EpisodeSummary:
-        """An episode's context, outcome and metrics, without its samples.
+        """An episode's context, outcome and metrics, without its samples; a person's label counts for its outcome.
 
         Raises:
             StoreError: there is none of this id, or its file is damaged.
@@ -125,7 +129,8 @@ class EpisodeStore:
             if entry is None or entry["mark"] != mark:
                 entry = {"mark": mark, "summary": read_summary(path)}
                 self._index[episode_id] = entry
-            return EpisodeSummary.from_dict(entry["summary"])
+            summary = EpisodeSummary.from_dict(entry["summary"])
+            return labelled_summary(summary, self.annotations.of(episode_id).label)
         except (RecordingError, ValueError) as error:
             raise StoreError(f"{path}: {error}") from error
 
@@ -181,43 +186,55 @@ class EpisodeStore:
             episode_id = entry.name.removesuffix(PARTIAL_SUFFIX)
             try:
                 kept.mkdir(exist_ok=True)
-                if not self.path(episode_id).exists() and self._rebuild(partial, episode_id):
+                if not self.path(episode_id).exists() and rebuild(partial, self.path(episode_id)):
                     recovered.append(episode_id)
                 os.replace(partial, _unused(kept / entry.name))
                 sync_folder(kept)
                 sync_folder(self.episodes_folder)
             except OSError as error:
                 raise StoreError(f"cannot recover {partial}: {error.strerror}; make {self.folder} writable") from error
+            except RecordingError as error:
+                raise StoreError(f"cannot recover {partial}: {error}") from error
         return sorted(recovered)
 
-    def _rebuild(self, partial: Path, episode_id: str) -> bool:
-        try:
-            recording = read_recording(partial)
-            episode = episode_of(recording)
-        except (RecordingError, ValueError, KeyError, IndexError) as error:
-            _log.warning("nothing to recover in %s: %s", partial, error)
-            return False
-        # Through a hidden name, so that a recovery that is itself cut off is simply done again.
-        scratch = self.episodes_folder / f".{episode_id}.mcap"
-        for leftover in (scratch, scratch.with_name(f".{episode_id}{PARTIAL_SUFFIX}")):
-            leftover.unlink(missing_ok=True)
-        try:
-            recorder = EpisodeRecorder(scratch, flush_period=float("inf"))
-            entries = [
-                (when, topic, messages.type_name, data)
-                for topic, messages in recording.topics.items()
-                for when, data in zip(messages.log_times, messages.payloads, strict=True)
-            ]
-            for when, topic, type_name, data in sorted(entries, key=lambda e: e[0]):
-                recorder.append(topic, type_name, when, data)
-            episode.complete = False
-            recorder.finish(EpisodeSummary.of(episode).to_dict())
-        except RecordingError as error:
-            raise StoreError(f"cannot recover {partial}: {error}") from error
-        os.rename(scratch, self.path(episode_id))
-        return True
+    def repair(self) -> list[str]:
+        """Make readable what can be read of damaged episodes; returns their ids, marked as not complete.
+
+        Nothing is deleted: a damaged file moves to `recovered/`, also where nothing in it could be read.
+
+        Raises:
+            StoreError: the folder cannot be written to.
+        """
+        repaired = []
+        kept = self.folder / "recovered"
+        for episode_id in [name for name in self.ids() if self._damage(name)]:
+            damaged = self.path(episode_id)
+            try:
+                kept.mkdir(exist_ok=True)
+                aside = _unused(kept / damaged.name)
+                os.link(damaged, aside)
+                sync_folder(kept)
+                if rebuild(damaged, damaged):
+                    repaired.append(episode_id)
+                else:
+                    damaged.unlink()
+                sync_folder(self.episodes_folder)
+            except OSError as error:
+                raise StoreError(f"cannot repair {damaged}: {error.strerror}; make {self.folder} writable") from error
+            except RecordingError as error:
+                raise StoreError(f"cannot repair {damaged}: {error}") from error
+        return repaired
 
     def _problem(self, episode_id: str) -> str | None:
+        try:
+            named = EpisodeSummary.from_dict(read_summary(self.path(episode_id))).context.episode_id
+        except (RecordingError, ValueError) as error:
+            return str(error)
+        if named != episode_id:
+            return f"is episode '{named}' under another name"
+        return self._damage(episode_id)
+
+    def _damage(self, episode_id: str) -> str | None:
         try:
             summary = EpisodeSummary.from_dict(read_summary(self.path(episode_id)))
             episode = read_episode(self.path(episode_id))
@@ -225,8 +242,6 @@ class EpisodeStore:
             return str(error)
         if len(episode) != summary.samples:
             return f"holds {len(episode)} samples, its summary says {summary.samples}"
-        if episode.context.episode_id != episode_id:
-            return f"is episode '{episode.context.episode_id}' under another name"
         return None
 
     def _require(self, episode_id: str) -> None:
@@ -268,7 +283,7 @@ class EpisodeStore:
             state = state if self.folder.exists() else "does not exist"
             raise StoreError(f"{self.folder} {state}; collect episodes into it first, see `physai collect --help`")
         foreign = [p.name for p in self.folder.iterdir()] if self.folder.is_dir() else []
-        if set(foreign) - {"episodes", "recovered", "index.json"}:
+        if set(foreign) - {"annotations", "episodes", "recovered", "index.json"}:
             raise StoreError(
                 f"{self.folder} is no episode store, it holds {', '.join(sorted(foreign)[:4])}; name a new folder"
             )

@@ -14,7 +14,8 @@ class EpisodeSummary:
     """Context, outcome and figures of one episode.
 
     `duration` is in [s]; `metrics`, `failure_mode` and its `confidence` are the feedback room's, empty where nobody
-    judged the episode.
+    judged the episode. `streams` says of every recorded topic how many `messages` are kept and how many were `lost`,
+    where a live recording counted them.
     """
 
     context: EpisodeContext
@@ -26,6 +27,7 @@ class EpisodeSummary:
     metrics: dict[str, float] = field(default_factory=dict)
     failure_mode: str = ""
     confidence: float = 0.0
+    streams: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @classmethod
     def of(

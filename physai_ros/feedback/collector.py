@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NamedTuple
 
 from scipy.stats import binomtest
 
 from physai_ros.experience.episode import Episode, Purpose
-from physai_ros.experience.store import EpisodeStore
+from physai_ros.experience.store import EpisodeStore, StoreError
 from physai_ros.experience.summary import EpisodeSummary
 from physai_ros.feedback.failure_modes import FailureVerdict, classify_failure
 from physai_ros.feedback.metrics import EpisodeMetrics
+from physai_ros.feedback.signals import signal_figures
+from physai_ros.tasks.task import Task
 
 DEFAULT_FORCE_BUDGET = 40.0  # [N], as tasks have it unless they say otherwise
 
 
 @dataclass(frozen=True)
 class EpisodeFeedbackRecord:
-    """What an episode was worth; fields and units as in EpisodeFeedback.msg."""
+    """What an episode was worth; fields and units as in EpisodeFeedback.msg, `metrics` beside as in the summary."""
 
     episode_id: str
     purpose: Purpose
@@ -39,6 +42,7 @@ class EpisodeFeedbackRecord:
     lost_samples: int
     complete: bool
     path: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_summary(cls, summary: EpisodeSummary) -> EpisodeFeedbackRecord:
@@ -64,6 +68,7 @@ class EpisodeFeedbackRecord:
             lost_samples=summary.lost_samples,
             complete=summary.complete,
             path=f"episodes/{context.episode_id}.mcap",
+            metrics=dict(metrics),
         )
 
 
@@ -93,15 +98,20 @@ class Share(NamedTuple):
 class PhysicalFeedbackCollector:
     """Judges episodes, keeps them in a store if it has one, and counts.
 
-    `force_budget` gives the tool force [N] that a task, by name, allows.
+    `force_budget` gives the tool force [N] that a task, by name, allows; `task` the task itself, where it is known, so
+    that its test can judge the recorded states again.
     """
 
     def __init__(
-        self, store: EpisodeStore | None = None, force_budget: Callable[[str], float] = lambda _: DEFAULT_FORCE_BUDGET
+        self,
+        store: EpisodeStore | None = None,
+        force_budget: Callable[[str], float] = lambda _: DEFAULT_FORCE_BUDGET,
+        task: Callable[[str], Task | None] = lambda _: None,
     ) -> None:
         self.store = store
         self.records: list[EpisodeFeedbackRecord] = []
         self._force_budget = force_budget
+        self._task = task
 
     def judge(self, episode: Episode) -> tuple[EpisodeMetrics, FailureVerdict]:
         """Metrics of an episode, and why it failed if it did."""
@@ -111,7 +121,8 @@ class PhysicalFeedbackCollector:
     def summarize(self, episode: Episode) -> EpisodeSummary:
         """Summary of an episode with everything that can be said of it."""
         metrics, verdict = self.judge(episode)
-        return EpisodeSummary.of(episode, metrics.to_dict(), verdict.mode, verdict.confidence)
+        figures = metrics.to_dict() | signal_figures(episode, self._task(episode.context.task))
+        return EpisodeSummary.of(episode, figures, verdict.mode, verdict.confidence)
 
     def add(self, episode: Episode) -> EpisodeFeedbackRecord:
         """Record of an episode, which is durable in the store when this returns.
@@ -162,6 +173,14 @@ class PhysicalFeedbackCollector:
         for record in _sorted_by(self.records, by):
             groups.setdefault(getattr(record, by), []).append(record)
         return groups
+
+
+def with_metrics(record: EpisodeFeedbackRecord, folder: Path | str) -> EpisodeFeedbackRecord:
+    """The record with the figures that the store in `folder` holds of its episode, where it does."""
+    try:
+        return replace(record, metrics=EpisodeStore(folder, create=False).summary(record.episode_id).metrics)
+    except StoreError:
+        return record
 
 
 def _sorted_by(records: Iterable[EpisodeFeedbackRecord], by: str) -> list[EpisodeFeedbackRecord]:

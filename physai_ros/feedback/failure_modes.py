@@ -11,10 +11,16 @@ The rules are tried in this order; the first that applies decides. They read wha
 | stop | safety_stop | the safety monitor stopped the arm and it stayed stopped, or the episode ended for safety |
 | task_test | as it says | the task's test, which knows the goal, named a cause other than time-out and unknown |
 | force | collision | the tool force was over the task's budget for 50 ms |
-| lost_high | drop | a held object was lost, the fingers still closing, at least 2 cm above where it was grasped |
-| lost_low | unstable_grasp | the same, nearer to where it was grasped |
+| lost_high | drop | a held object was lost, the fingers still closing, with the tool at least 4.5 cm above the grasp |
+| lost_low | unstable_grasp | the same, with the tool nearer to where it grasped |
+| blocked | planning_failure | in the last 1.5 s the safety monitor permitted less than a fifth of the way asked for |
 | time | timeout | time ran out, and none of the above |
 | nothing | unknown | none of the above |
+
+An object is held while the fingers are told to close and stand still with something between them: pads that feel it say
+so at once, a hand without any is believed by its opening. What slips out of the fingers while it still lies on the
+table leaves them within the length of the pads, so a loss farther up is that of something carried. The thresholds were
+set on the nominal simulated arm; `physai bench classification` says how often they are right on others.
 """
 
 from __future__ import annotations
@@ -33,7 +39,13 @@ STOP_AFTER_FORCE = 0.5  # [s]
 HOLDING_FORCE = 1.0  # [N] that held objects press on every pad with
 HOLDING_WIDTH = 0.005  # [m] below which there is nothing between the pads
 HOLDING_TIME = 0.1  # [s] that makes a grasp
-LIFTED = 0.02  # [m] above the grasp
+STANDING = 0.0015  # [m] that the fingers' opening may change within HOLDING_TIME while they hold
+LOST_WIDTH = 0.003  # [m] that the fingers close further when what they held is gone
+LIFTED = 0.045  # [m] of the tool above the grasp: pads of 2 cm, and what the arm goes until it is noticed
+BLOCKED_TIME = 1.5  # [s] at the end
+BLOCKED_SHARE = 0.2  # of the way asked for
+LEAST_ASKED = 0.05  # [m] of way within BLOCKED_TIME
+POLICY_STEP = 0.1  # [s] that one intent spans
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,9 @@ def classify_failure(episode: Episode, force_budget: float) -> FailureVerdict:
         evidence = {"height_above_grasp": loss.height, "lost_at": loss.stamp - float(stamps[0])}
         high = loss.height >= LIFTED
         return FailureVerdict("drop" if high else "unstable_grasp", "lost_high" if high else "lost_low", sure, evidence)
+    blocked = _blocked(episode)
+    if blocked is not None:
+        return blocked
     if outcome.failure_mode == "timeout" or reason == "timeout":
         return FailureVerdict("timeout", "time", 0.9, {"duration": episode.duration} | dict(outcome.evidence))
     return FailureVerdict("unknown", "nothing", 0.5, {"duration": episode.duration} | dict(outcome.evidence))
@@ -107,22 +122,94 @@ def _stop_verdict(stopped: float, stamps: np.ndarray, force: np.ndarray, budget:
     return FailureVerdict("safety_stop", "stop", 0.95, evidence)
 
 
+def count_grasps(episode: Episode) -> int:
+    """How often the fingers closed on something."""
+    series = episode.series
+    if not len(episode):
+        return 0
+    held = _held(episode)
+    return sum(_first_grasp(series["stamp"], held, *run) is not None for run in _runs(series["gripper_command"] < 0))
+
+
 def _last_loss(episode: Episode) -> _Loss | None:
     """The last time that a grasped object got lost while the fingers were told to hold it, unless it was regained."""
     series = episode.series
-    stamps, closing = series["stamp"], series["gripper_command"] < 0
-    pads = series["contact_forces"]
-    pressed = pads.min(axis=1) > HOLDING_FORCE if pads.shape[1] else series["gripper_force"] > HOLDING_FORCE
-    holding = closing & pressed & (series["gripper_width"] > HOLDING_WIDTH)
-    if not holding.any():
+    stamps, width, height = series["stamp"], series["gripper_width"], series["ee_position"][:, 2]
+    if not len(stamps):
         return None
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], holding.astype(np.int8), [0]])))
+    held = _held(episode)
     loss = None
-    for begin, end in zip(edges[::2], edges[1::2], strict=True):
-        if stamps[end - 1] - stamps[begin] < HOLDING_TIME:
+    for begin, end in _runs(series["gripper_command"] < 0):
+        start = _first_grasp(stamps, held, begin, end)
+        if start is None:
             continue
-        # Told to open means that it was let go on purpose.
-        lost = end < len(stamps) and bool(closing[end])
-        height = float(series["ee_position"][end - 1, 2] - series["ee_position"][begin, 2])
-        loss = _Loss(float(stamps[end]), height) if lost else None
+        # Fingers that are blocked may still give way a little; what they held it is that they stood at.
+        stood = float(np.median(width[start : start + 5]))
+        gone = np.flatnonzero(width[start:end] < stood - LOST_WIDTH)
+        pads = episode.series["contact_forces"].shape[1] > 0
+        if pads:
+            gone = np.flatnonzero(~held[start:end]) if gone.size else gone
+        if not gone.size:
+            loss = None  # held to the end, or let go on purpose
+            continue
+        first = start + int(gone[0])
+        before = (
+            start + int(np.flatnonzero(width[start:first] > stood - 0.5 * LOST_WIDTH)[-1]) if not pads else first - 1
+        )
+        loss = _Loss(float(stamps[first]), float(height[before] - height[start]))
     return loss
+
+
+def _held(episode: Episode) -> np.ndarray:
+    """Whether there is something between the fingers (n,).
+
+    Pads or grip force tell where they are sensed, else the opening at which the fingers stand still.
+    """
+    series = episode.series
+    wide = series["gripper_width"] > HOLDING_WIDTH
+    pads, force = series["contact_forces"], series["gripper_force"]
+    if pads.shape[1]:
+        return wide & (pads.min(axis=1) > HOLDING_FORCE)
+    if np.isfinite(force).all() and (force > HOLDING_FORCE).any():
+        return wide & (force > HOLDING_FORCE)
+    stamps, width = series["stamp"], series["gripper_width"]
+    before = np.searchsorted(stamps, stamps - HOLDING_TIME - 1e-6)
+    standing = wide & (np.abs(width - width[before]) < STANDING)
+    for begin, end in _runs(series["gripper_command"] < 0):
+        # Fingers that were only just told to close stand still, too.
+        standing[
+            begin : min(end, begin + int(np.searchsorted(stamps[begin:end] - stamps[begin], 2 * HOLDING_TIME)))
+        ] = False
+    return standing
+
+
+def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
+    """First and one-past-last index of every run of true."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def _first_grasp(stamps: np.ndarray, held: np.ndarray, begin: int, end: int) -> int | None:
+    """Where, while the fingers close from `begin` to `end`, a grasp begins that lasts; None where none does."""
+    for first, last in _runs(held[begin:end]):
+        if stamps[begin + last - 1] - stamps[begin + first] >= HOLDING_TIME:
+            return begin + first
+    return None
+
+
+def _blocked(episode: Episode) -> FailureVerdict | None:
+    """Verdict on an episode at whose end the arm was asked to move and not permitted to; None where it was not so."""
+    series = episode.series
+    stamps = series["stamp"]
+    if not len(stamps) or stamps[-1] - stamps[0] < BLOCKED_TIME:
+        return None
+    last = stamps > stamps[-1] - BLOCKED_TIME
+    period = BLOCKED_TIME / last.sum()
+    asked = float(np.linalg.norm(series["action_ee_delta"][last, :3].sum(axis=0))) * period / POLICY_STEP
+    tool = series["ee_position"][last]
+    went = float(np.linalg.norm(tool[-1] - tool[0]))
+    altered = float(series["command_altered"][last].mean())
+    if asked < LEAST_ASKED or went > BLOCKED_SHARE * asked or altered < 0.5:
+        return None
+    evidence = {"way_asked": asked, "way_gone": went, "altered_share": altered}
+    return FailureVerdict("planning_failure", "blocked", 0.5 + 0.4 * altered, evidence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -9,6 +10,7 @@ from enum import Enum
 from scipy.stats import fisher_exact, mannwhitneyu
 
 from physai_ros.experience.episode import Purpose
+from physai_ros.feedback.broken import find_broken
 from physai_ros.feedback.collector import EpisodeFeedbackRecord, Share
 
 LEAST_EPISODES = 10
@@ -17,6 +19,8 @@ SIGNIFICANT = 0.1  # one-sided; a hint for a person, no verdict on a policy
 BROKEN = 0.01
 MASTERED = 0.8  # lower bound of success from which there is little left to learn
 LOST_SHARE = 0.2
+LEAST_OFFERED = 2000  # samples before the trainer's figures say anything
+LARGEST_GRADIENT, LEAST_GRADIENT, LEAST_SPREAD = 1e4, 1e-9, 1e-6
 
 
 class HealthState(str, Enum):
@@ -37,13 +41,40 @@ class LearningHealth:
     advice: str = ""
 
 
-def assess_health(records: Sequence[EpisodeFeedbackRecord], window: int = WINDOW) -> LearningHealth:
-    """Health of the learning, from feedback in the order of the episodes.
+@dataclass(frozen=True)
+class TrainingFigures:
+    """What the trainer says of itself; NaN where it does not.
 
-    Training episodes alone count. A success is one without help: an episode that an operator saved is none. The last
-    `window` episodes are compared with the first as many, success by Fisher's exact test, time under an operator by
-    that of Mann and Whitney.
+    `loss`; `activation_rate` of the gate beside its `target_rate`; `gradient_norm`; `value_spread`, the standard
+    deviation of the value head over a batch; `offered` samples since start.
     """
+
+    loss: float = float("nan")
+    activation_rate: float = float("nan")
+    target_rate: float = float("nan")
+    gradient_norm: float = float("nan")
+    value_spread: float = float("nan")
+    offered: int = 0
+
+
+def assess_health(
+    records: Sequence[EpisodeFeedbackRecord], window: int = WINDOW, training: TrainingFigures | None = None
+) -> LearningHealth:
+    """Health of the learning, from feedback in the order of the episodes and from the trainer's own figures.
+
+    What is broken (`find_broken`) is named before any trend, from episodes of every purpose.
+
+    Of the trend, training episodes alone count. A success is one without help: an episode that an operator saved is
+    none. The last `window` episodes are compared with the first as many, success by Fisher's exact test, time under an
+    operator by that of Mann and Whitney.
+    """
+    findings = find_broken(records)
+    if findings:
+        evidence = "; ".join(finding.evidence for finding in findings)
+        return LearningHealth(HealthState.BROKEN, evidence, findings[0].advice)
+    trouble = _training_trouble(training) if training is not None else None
+    if trouble is not None:
+        return trouble
     trained = [record for record in records if record.purpose == Purpose.TRAIN]
     if len(trained) < LEAST_EPISODES:
         return LearningHealth(
@@ -64,6 +95,25 @@ def assess_health(records: Sequence[EpisodeFeedbackRecord], window: int = WINDOW
             HealthState.BROKEN, "most recordings were cut off", "see why feedback_collector restarts, in its log"
         )
     return _trend(early, late)
+
+
+def _training_trouble(training: TrainingFigures) -> LearningHealth | None:
+    """What is broken or stuck in the trainer itself."""
+    if math.isinf(training.loss) or math.isinf(training.gradient_norm) or training.gradient_norm > LARGEST_GRADIENT:
+        evidence = f"training has diverged: loss {training.loss:.3g}, gradient {training.gradient_norm:.3g}"
+        return LearningHealth(HealthState.BROKEN, evidence, "lower the learning rate; look for samples that are absurd")
+    if training.offered < LEAST_OFFERED:
+        return None
+    if training.activation_rate == 0.0:
+        evidence = f"the gate lets nothing through of {training.offered} samples offered"
+        return LearningHealth(HealthState.BROKEN, evidence, "train with the uniform sampler and look at the scores")
+    if training.gradient_norm < LEAST_GRADIENT:
+        evidence = f"the gradient is {training.gradient_norm:.1g}: nothing is learned any more"
+        return LearningHealth(HealthState.STUCK, evidence, "add episodes where it fails, or raise the learning rate")
+    if training.value_spread < LEAST_SPREAD:
+        evidence = f"the value of all states is the same (spread {training.value_spread:.1g})"
+        return LearningHealth(HealthState.STUCK, evidence, "see that there are both successes and failures in replay")
+    return None
 
 
 def _trend(early: list[EpisodeFeedbackRecord], late: list[EpisodeFeedbackRecord]) -> LearningHealth:

@@ -5,8 +5,11 @@ from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
+from sensor_msgs.msg import CompressedImage, Image
+
 from physai_ros import msg
-from physai_ros.experience.messages import TOPIC_TYPES
+from physai_ros.experience.messages import PICTURE_TYPE, TOPIC_TYPES
+from physai_ros.experience.retention import prune
 from physai_ros.experience.store import EpisodeStore
 from physai_ros.experience.summary import EpisodeSummary
 from physai_ros.feedback.collector import DEFAULT_FORCE_BUDGET, EpisodeFeedbackRecord, PhysicalFeedbackCollector
@@ -16,8 +19,10 @@ from physai_ros.ros.lifecycle import ERROR, OK, WARN, ManagedNode, run
 from physai_ros.ros.parameters import parameter
 from physai_ros.ros.stamps import header
 from physai_ros.tasks.catalog import TASKS
+from physai_ros.tasks.task import Task
 
 POLL_PERIOD = 0.05  # [s] between looks at whether an ended episode is all in
+_SENT = set(msg.EpisodeFeedback.get_fields_and_field_types())
 PROFILES = {"episode": qos.LATCHED, "task_outcome": qos.LATCHED}
 
 
@@ -29,6 +34,10 @@ class Parameters:
     force_budget: float = parameter(
         DEFAULT_FORCE_BUDGET, "Tool force that a task of your own allows [N].", minimum=0.1, maximum=1000.0
     )
+    cameras: tuple[str, ...] = parameter((), "Cameras to record, as in camera/<name>/image_raw; compressed here.")
+    compressed_cameras: tuple[str, ...] = parameter((), "Cameras to record as they come, as in .../compressed.")
+    quota: float = parameter(0.0, "Size that the store may have [GB]; 0: as large as the disk.", minimum=0.0)
+    keep_training: int = parameter(2000, "Newest training episodes that are kept whatever the quota.", minimum=1)
 
 
 class FeedbackCollector(ManagedNode):
@@ -39,15 +48,25 @@ class FeedbackCollector(ManagedNode):
 
     def configure(self) -> None:
         """Open the store and subscribe to everything that an episode is made of."""
-        self._collector = PhysicalFeedbackCollector(EpisodeStore(Path(self.parameters.store)), self._force_budget)
+        self._store = EpisodeStore(Path(self.parameters.store))
+        self._collector = PhysicalFeedbackCollector(self._store, self._force_budget, _task)
         self._live = LiveRecording(self._collector, self.get_namespace().rstrip("/"))
         self._running = b""
         self._last_log_time = 0
         self._announced = 0
+        self._over_quota = 0
         self._feedback = self.publisher(msg.EpisodeFeedback, "episode_feedback", qos.EVENT)
         for topic, type_name in TOPIC_TYPES.items():
             message_type = getattr(msg, type_name.rsplit("/", 1)[-1])
             self.subscribe(message_type, topic, partial(self._on_message, topic), _profile(topic), raw=True)
+        for camera in self.parameters.cameras:
+            on_image = partial(self._on_picture, camera, "sensor_msgs/msg/Image")
+            self.subscribe(Image, f"camera/{camera}/image_raw", on_image, qos.SENSOR_RECORD, raw=True)
+        for camera in self.parameters.compressed_cameras:
+            on_image = partial(self._on_picture, camera, PICTURE_TYPE)
+            self.subscribe(
+                CompressedImage, f"camera/{camera}/image_raw/compressed", on_image, qos.SENSOR_RECORD, raw=True
+            )
         self.every(POLL_PERIOD, self._poll)
 
     def activate(self) -> None:
@@ -75,9 +94,13 @@ class FeedbackCollector(ManagedNode):
             "unwritten_episodes": live.unwritten_episodes,
             "unwritten_messages": live.unwritten_messages,
             "store": self.parameters.store,
+            **{f"lost/{topic}": count["lost"] for topic, count in live.streams.items()},
         }
         if live.error:
             return ERROR, live.error, values
+        if self._over_quota:
+            text = f"the store is {self._over_quota / 1e6:.0f} MB over its quota and all of it is needed"
+            return WARN, text, values
         if live.lost_samples:
             return WARN, f"{live.lost_samples} samples were lost", values
         return OK, f"recording {live.recording}" if live.recording else "waiting for an episode", values
@@ -88,16 +111,29 @@ class FeedbackCollector(ManagedNode):
         if self.active:
             self._live.add(topic, data, self._log_time(), time.monotonic())
 
+    def _on_picture(self, camera: str, type_name: str, data: bytes) -> None:
+        if self.active:
+            self._live.add_picture(camera, data, type_name, self._log_time())
+
     def _poll(self) -> None:
         for summary in self._live.poll(time.monotonic()):
             self._announce(summary)
+            self._keep_to_quota()
+
+    def _keep_to_quota(self) -> None:
+        """Make room where the store is too large, of what nobody needs any more."""
+        if not self.parameters.quota:
+            return
+        report = prune(self._store, round(self.parameters.quota * 1e9), keep_training=self.parameters.keep_training)
+        if report.removed:
+            self.get_logger().info(f"quota: removed {len(report.removed)} episodes, {report.freed / 1e6:.0f} MB")
+        self._over_quota = max(0, report.size - round(self.parameters.quota * 1e9))
 
     def _announce(self, summary: EpisodeSummary) -> None:
         """Publish what is durable already."""
         record = EpisodeFeedbackRecord.from_summary(summary)
-        values = {field.name: getattr(record, field.name) for field in fields(record)} | {
-            "purpose": int(record.purpose)
-        }
+        values = {field.name: getattr(record, field.name) for field in fields(record) if field.name in _SENT}
+        values["purpose"] = int(record.purpose)
         self._feedback.publish(msg.EpisodeFeedback(header=header(self.now()), **values))
         self._announced += 1
 
@@ -109,6 +145,10 @@ class FeedbackCollector(ManagedNode):
         """Node clock [ns], held where it jumps back."""
         self._last_log_time = max(self._last_log_time, self.get_clock().now().nanoseconds)
         return self._last_log_time
+
+
+def _task(name: str) -> Task | None:
+    return TASKS[name]() if name in TASKS else None
 
 
 def _profile(topic: str) -> qos.QoSProfile:

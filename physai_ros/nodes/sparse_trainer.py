@@ -14,8 +14,8 @@ from visualization_msgs.msg import MarkerArray
 
 from physai_ros import msg
 from physai_ros.experience.store import StoreError
-from physai_ros.feedback.collector import EpisodeFeedbackRecord
-from physai_ros.feedback.health import assess_health
+from physai_ros.feedback.collector import EpisodeFeedbackRecord, with_metrics
+from physai_ros.feedback.health import TrainingFigures, assess_health
 from physai_ros.policy.registry import PolicyManifest
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
@@ -155,7 +155,7 @@ class SparseTrainerNode(ManagedNode):
         return "throttled" if self._credit < 0 else "training"
 
     def _on_feedback(self, message: msg.EpisodeFeedback) -> None:
-        record = from_feedback(message)
+        record = with_metrics(from_feedback(message), self.parameters.store)
         self._feedback[record.episode_id] = record
         if len(self._feedback) > _FEEDBACK:
             self._feedback.popitem(last=False)
@@ -214,7 +214,8 @@ class SparseTrainerNode(ManagedNode):
         message.cpu_share = (cpu - self._measured[1]) / max(wall - self._measured[0], 1e-6)
         message.cpu_seconds = cpu
         self._measured = (wall, cpu)
-        health = assess_health(list(self._feedback.values()))
+        figures = TrainingFigures() if training.trainer is None else TrainingFigures(loss=float(training.trainer.loss))
+        health = assess_health(list(self._feedback.values()), training=figures)
         message.health = health.state.value
         message.detail = self._problem or (training.quarantined[-1] if training.quarantined else health.evidence)
         trainer = training.trainer

@@ -204,5 +204,6 @@ def _result(trial: Trial, feedback: EpisodeFeedbackRecord) -> TrialResult:
 
 def from_feedback(message: msg.EpisodeFeedback) -> EpisodeFeedbackRecord:
     """The record that a message announces."""
-    values = {field.name: getattr(message, field.name) for field in fields(EpisodeFeedbackRecord)}
+    known = [field.name for field in fields(EpisodeFeedbackRecord) if hasattr(message, field.name)]
+    values = {name: getattr(message, name) for name in known}
     return EpisodeFeedbackRecord(**{**values, "purpose": Purpose(message.purpose)})

@@ -40,6 +40,9 @@ SENSOR = _profile(5, reliable=False)
 SENSOR_WRITER = _profile(5)
 """Writer of cameras: reliable, so that both kinds of reader match it."""
 
+SENSOR_RECORD = _profile(30, reliable=False)
+"""Recorder of cameras: a second of pictures may wait while it writes to the disk."""
+
 CLOCK = _profile(1, reliable=False)
 """Reader of `/clock`."""
 

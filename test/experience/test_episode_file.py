@@ -15,7 +15,8 @@ from rosbags.highlevel import AnyReader
 from physai_ros.experience.episode import Phase, Purpose
 from physai_ros.experience.episode_file import read_episode, write_episode
 from physai_ros.experience.episode_messages import messages_of
-from physai_ros.experience.messages import TOPIC_TYPES, deserialize, seconds_of, serialize, time_of
+from physai_ros.experience.messages import PICTURE_TYPE, TOPIC_TYPES, deserialize, seconds_of, serialize, time_of
+from physai_ros.experience.pictures import Pictures, encode_picture
 from physai_ros.experience.recording import EpisodeRecorder, RecordingError
 from physai_ros.experience.summary import EpisodeSummary
 
@@ -89,6 +90,8 @@ def test_a_file_cut_off_anywhere_holds_the_beginning(make_episode, share):
 
 def test_the_plain_mcap_reader_and_rosbags_read_the_file(make_episode, tmp_path):
     episode = make_episode(samples=25)
+    picture = encode_picture(np.full((24, 32, 3), 90, dtype=np.uint8))
+    episode.pictures = {"wrist": Pictures(episode.series["stamp"][::5], [picture] * 5)}
     path = write_episode(tmp_path / "e.mcap", episode)
     expected = episode.series["joint_positions"]
     with open(path, "rb") as file:
@@ -98,11 +101,16 @@ def test_the_plain_mcap_reader_and_rosbags_read_the_file(make_episode, tmp_path)
         assert reader.get_summary().statistics.message_count > 50
     np.testing.assert_array_equal([m.joint_positions for m in by_mcap], expected)
     with AnyReader([path]) as reader:
-        assert {c.msgtype for c in reader.connections} <= set(TOPIC_TYPES.values())
+        assert {c.msgtype for c in reader.connections} <= {*TOPIC_TYPES.values(), PICTURE_TYPE}
+        pictures = [c for c in reader.connections if c.topic == "/camera/wrist/compressed"]
+        seen = [reader.deserialize(raw, c.msgtype) for c, _, raw in reader.messages(connections=pictures)]
         states = [
             reader.deserialize(raw, c.msgtype) for c, _, raw in reader.messages() if c.topic.endswith("robot_state")
         ]
     np.testing.assert_array_equal([m.joint_positions for m in states], expected)
+    assert [(m.format, m.data.tobytes()) for m in seen] == [("jpeg", picture)] * 5
+    assert len(read_episode(path).pictures) == 0
+    assert read_episode(path, pictures=True).pictures["wrist"].encoded == [picture] * 5
 
 
 def test_what_lies_outside_the_episode_is_trimmed_and_repeats_count_once(make_episode, tmp_path):

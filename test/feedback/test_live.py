@@ -6,8 +6,10 @@ import os
 import numpy as np
 import pytest
 
+from physai_ros.experience.cdr_columns import peek_u64
 from physai_ros.experience.episode import Phase
-from physai_ros.experience.episode_messages import messages_of
+from physai_ros.experience.episode_messages import messages_of, picture_message
+from physai_ros.experience.messages import PICTURE_TYPE, serialize, time_of, typestore
 from physai_ros.experience.store import EpisodeStore
 from physai_ros.feedback.collector import PhysicalFeedbackCollector
 from physai_ros.feedback.live import SETTLE, LiveRecording
@@ -117,3 +119,72 @@ def test_garbage_on_the_wire_hurts_nobody(live, make_episode, topic):
 def test_contexts_that_are_no_episode_start_nothing(live, make_episode):
     feed(live, [e for e in messages_of(make_episode("", phase=Phase.IDLE)) if e[0] == "episode"])
     assert not live.recording
+
+
+def image(stamp, level, width=32, height=24):
+    kind = typestore().types
+    sec, nanosec = time_of(stamp)
+    header = kind["std_msgs/msg/Header"](
+        stamp=kind["builtin_interfaces/msg/Time"](sec=sec, nanosec=nanosec), frame_id="scene_optical_frame"
+    )
+    data = np.full(3 * width * height, level, dtype=np.uint8)
+    message = kind["sensor_msgs/msg/Image"](
+        header=header, height=height, width=width, encoding="rgb8", is_bigendian=0, step=3 * width, data=data
+    )
+    return serialize(message, "sensor_msgs/msg/Image")
+
+
+def test_pictures_are_compressed_and_every_stream_says_what_it_lost(live, make_episode):
+    episode = make_episode("a", mode="timeout", seconds=3.0)
+    stamps = episode.series["stamp"]
+    raw = "sensor_msgs/msg/Image"
+    live.add_picture("scene", image(stamps[0] - 0.5, 10), raw, 0)  # too old, and replaced by the next
+    live.add_picture("scene", image(stamps[0] - 0.1, 20), raw, 0)
+    stream = ended(episode)
+    commands = [i for i, entry in enumerate(stream) if entry[0] == "safe_command"]
+    gone = {commands[i] for i in (50, 51, 52)}
+    for number, (topic, when, data) in enumerate(stream):
+        if number not in gone:
+            live.add(topic, data, when, 0.0)
+        if topic == "robot_state":
+            at = live.streams["robot_state"]["messages"] - 1
+            if at % 10 == 0 and at not in (100, 110):
+                live.add_picture("scene", image(stamps[at], 100 + at // 10), raw, when)
+    live.add_picture("wrist", b"rubbish", raw, 0)
+    (summary,) = live.poll(1.1)
+    assert summary.streams["safe_command"] == {"messages": 297, "lost": 3}
+    assert summary.streams["robot_state"] == {"messages": 300, "lost": 0}
+    assert summary.streams["camera/scene/compressed"] == {"messages": 29, "lost": 2}
+    read = live._store.read("a", pictures=True)
+    pictures = read.pictures["scene"]
+    assert len(pictures) == 29
+    assert abs(int(pictures.rgb(0).mean()) - 20) <= 2 and abs(int(pictures.rgb(1).mean()) - 100) <= 2
+    assert pictures.stamps[1] == stamps[0]
+    assert summary.metrics["brightness/scene"] > 50
+
+
+def test_a_camera_that_sends_rubbish_or_little_hurts_nobody(live, make_episode):
+    stream = ended(make_episode("a", seconds=1.0))
+    live.add(*stream[0][:1], stream[0][2], stream[0][1], 0.0)
+    for level in (10, 20):  # two at one instant
+        live.add_picture("scene", image(5.0, level), "sensor_msgs/msg/Image", stream[0][1])
+    live.add_picture("wrist", picture_message("wrist", 5.2, b"rubbish"), PICTURE_TYPE, stream[0][1])
+    feed(live, stream[1:])
+    (summary,) = live.poll(1.1)
+    assert summary.samples == 100
+    assert "brightness/scene" in summary.metrics and "brightness/wrist" not in summary.metrics
+    assert live._store.read("a", pictures=True).pictures["wrist"].encoded == [b"rubbish"]
+
+
+def test_a_clock_that_jumps_costs_no_sample(live, make_episode):
+    episode, jumped = make_episode("a", mode="timeout"), make_episode("a", mode="timeout")
+    jumped.series["stamp"][300:] -= 1000.0
+    late = {peek_u64(data, 0): data for topic, _, data in messages_of(jumped) if topic == "robot_state"}
+    stream = [
+        (topic, when, late[peek_u64(data, 0)] if topic == "robot_state" else data)
+        for topic, when, data in messages_of(episode)
+    ]
+    feed(live, stream)
+    (summary,) = live.poll(1.1)
+    assert (summary.samples, summary.lost_samples, summary.complete) == (600, 0, True)
+    assert live._store.problems() == {}
