@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 ARGS ?=
 
-.PHONY: help setup demo test test-full test-robots bench lint
+.PHONY: help setup demo test test-full test-robots test-faults bench lint
 help:
 	@echo "make setup      the environment $(VENV) with the command $(VENV)/bin/physai"
 	@echo "make demo       the whole graph on the simulated arm (ARGS='--minutes 10')"
-	@echo "make test       style, floors and tests: what CI runs (ARGS='-k name')"
+	@echo "make test       style, floors and tests: the first thing that CI runs (ARGS='-k name')"
 	@echo "make test-full  the same with the long soaks"
 	@echo "make test-robots  drivers of real arms by their vendors' clients, against emulated robots"
+	@echo "make test-faults  the fault matrix against the live graph, every fault five times (about 20 minutes)"
 	@echo "make bench      every bench (ARGS='latency' for one)"
 	@echo "make lint       style and floors alone"
 
@@ -33,6 +34,9 @@ test-full: lint
 
 test-robots: setup
 	$(VENV)/bin/python tools/test_robots.py $(ARGS)
+
+test-faults: setup
+	$(VENV)/bin/physai faults --repeat 5 --tolerate 1 $(ARGS)
 
 bench: setup
 	@for name in $(or $(ARGS),latency safety fusion replay training transfer isolation); do \
