@@ -10,7 +10,7 @@ Prints `ready`, then answers every line on its standard input with one of its ow
     targets                                        JSON list of servoj's targets since it was asked last
 
 The control script that the client uploads is not interpreted: a loop here obeys its registers as it would. The arm is
-six joints that follow at limited acceleration. All that takes time counts on the controller's own clock, so a machine
+six joints that follow at limited acceleration. Motion and watchdog count on the controller's own clock, so a machine
 that is busy with other things makes the robot slow, and nothing else. Sources: Universal Robots, "RTDE guide" (packets,
 safety modes), "Dashboard server e-Series"; register use of ur_rtde's control script.
 """
@@ -221,7 +221,7 @@ class Controller:
             if line in ("protective_stop", "emergency_stop"):
                 self.safety = PROTECTIVE_STOP if line == "protective_stop" else EMERGENCY_STOP
                 self.mode = RUNNING if line == "protective_stop" else POWER_OFF
-                self.program, self.motion, self.stopped_at = False, "stop", self.time
+                self.program, self.motion, self.stopped_at = False, "stop", time.monotonic()
             elif line == "release":
                 self.safety = NORMAL
             elif line == "power_on":
@@ -233,7 +233,7 @@ class Controller:
     def _unlock(self) -> str:
         if self.safety != PROTECTIVE_STOP:
             return "Protective stop releasing"
-        if self.time - self.stopped_at < UNLOCK_AFTER:
+        if time.monotonic() - self.stopped_at < UNLOCK_AFTER:
             return (
                 "Cannot unlock protective stop until 5s after occurrence. Always inspect cause of protective stop "
                 "before unlocking"
