@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 
 from physai_ros.policy.registry import PolicyManifest, PolicyRegistry, weights_of
 from physai_ros.tasks.task import Task
@@ -22,10 +23,10 @@ def publish_policy(
         newest = registry.manifest(versions[-1])
         if newest.sha256 == hashlib.sha256(weights_of(network)).hexdigest():
             return newest
-    counters = trainer.counters
+    counters, ids = trainer.counters, trainer.episode_ids
     metrics = {
         "updates": counters.updates,
-        "episodes": len(trainer.episode_ids),
+        "episodes": len(ids),
         "loss": trainer.loss,
         "samples_offered": counters.offered,
         "samples_forward": counters.forward,
@@ -38,4 +39,6 @@ def publish_policy(
         action_scale=task.action_scale,
         parents=parents,
         metrics=metrics,
+        data={"episodes": len(ids), "ids_sha256": hashlib.sha256("\n".join(ids).encode()).hexdigest()},
+        configuration=asdict(trainer.config),
     )
