@@ -63,10 +63,12 @@ def test_a_study_that_is_run_again_goes_on_from_its_rows(tmp_path):
     assert problem.asked == sum(point["rollouts"] for point in again[1]["curve"])
 
 
-def test_a_policy_that_mostly_fails_is_not_rolled_out_as_often(tmp_path):
-    (row,) = run_seed(_Line(), ARMS[:1], PLAN, 0, RowFile(tmp_path / "rows.jsonl"), lambda row: None)
-    assert row["curve"][0]["rollouts"] == 20
-    assert row["curve"][-1]["rollouts"] == PLAN.rollouts
+@pytest.mark.parametrize(("succeeds", "rollouts"), [(False, 20), (True, PLAN.rollouts)])
+def test_a_policy_that_mostly_fails_is_not_rolled_out_as_often(tmp_path, succeeds, rollouts):
+    problem = _Line()
+    problem.rollouts = lambda network, count, seed, first=0: [succeeds] * count
+    (row,) = run_seed(problem, ARMS[:1], PLAN, 0, RowFile(tmp_path / "rows.jsonl"), lambda row: None)
+    assert [point["rollouts"] for point in row["curve"]] == [rollouts] * len(PLAN.checkpoints)
 
 
 def row(sampler: str, rate: float, success: tuple[float, ...]) -> dict[str, object]:

@@ -37,7 +37,8 @@ def litter(names):
 def has_become(running, name):
     """Whether the wrapper of a process is by now the program that it was given."""
     pid = running.pid(name)
-    return bool(pid) and name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1]
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") if pid else []
+    return len(words) > 1 and name.encode() in words[1]
 
 
 def runs(pid):
