@@ -98,12 +98,13 @@ class _Demo:
             work.first_policy()
             work.evaluate("before", "before", work.first_version)
         say(f"before: {work.rate('before')} of {plan.held_out} held-out scenarios on the shifted arm")
-        measured = DemoGraph(work, self._namespace, self._console).run(self._minutes)
-        with self._bars() as bars:
-            work.bars = bars
-            work.evaluate("after", "after", work.final_version)
-            if plan.controls:
-                work.run_controls()
+        with work.controls_beside():
+            measured = DemoGraph(work, self._namespace, self._console).run(self._minutes)
+            with self._bars() as bars:
+                work.bars = bars
+                work.evaluate("after", "after", work.final_version)
+                if plan.controls:
+                    work.finish_controls()
         say(f"after: {work.rate('after')} by version {work.final_version}")
         wall = time.monotonic() - self._began
         figures = work.figures() | measured | {"setup_seconds": _setup_seconds(), "wall_seconds": wall}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -87,6 +89,7 @@ class DemoRun:
         self.registry = PolicyRegistry(plan.folder / "registry")
         self.first_version = self.final_version = ""
         self._evaluations: dict[str, HeldOutEvaluation] = {}
+        self._controls: dict[str, subprocess.Popen[str]] = {}
         self._began = time.monotonic()
         self._started = time.strftime("%Y-%m-%d %H:%M:%S")
 
@@ -155,22 +158,33 @@ class DemoRun:
         lower, upper = clopper_pearson(won, self.plan.held_out)
         return f"{won / self.plan.held_out:.0%} (95 %: {lower:.0%} to {upper:.0%})"
 
-    def run_controls(self) -> None:
-        """The control arms: each differs from the demonstration in what its name says."""
+    @contextmanager
+    def controls_beside(self) -> Iterator[None]:
+        """Let the control arms learn, each in a process, while the block lasts; they differ in what their name says.
+
+        They take what CPU time is left: a graph in lock-step, where one process waits for the other, leaves some.
+        """
         plan = self.plan
-        self.evaluate("trainer off", "control", self.first_version, start=plan.held_out)
         arms = {
             "interventions off": {"sampler": plan.sampler, "curriculum": plan.curriculum, "operator": False},
             "uniform sampling": {"sampler": "uniform", "curriculum": "uniform", "operator": plan.operator},
         }
-        waiting = list(arms.items())
-        while waiting:
-            pair, waiting = waiting[:2], waiting[2:]
-            processes = [(name, start(self._arm(name, changes))) for name, changes in pair]
-            for name, process in processes:
-                bar = self.bars.add_task(f"control: {name}"[:44], total=self.plan.episodes)
-                result = result_of(process, self._advance(bar))
-                self.evaluate(name, "control", result.version, self._arm_folder(name))
+        if plan.controls:
+            self._controls = {name: start(self._arm(name, changes)) for name, changes in arms.items()}
+        try:
+            yield
+        finally:
+            for process in self._controls.values():
+                process.kill()
+                process.wait()
+
+    def finish_controls(self) -> None:
+        """Wait for the control arms, and judge what became of each; within `controls_beside`."""
+        self.evaluate("trainer off", "control", self.first_version, start=self.plan.held_out)
+        for name, process in self._controls.items():
+            bar = self.bars.add_task(f"control: {name}"[:44], total=self.plan.episodes)
+            result = result_of(process, self._advance(bar))
+            self.evaluate(name, "control", result.version, self._arm_folder(name))
 
     def film_seed(self) -> int | None:
         """A held-out scenario that failed before and succeeded after, None if there is none."""
