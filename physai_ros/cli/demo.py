@@ -27,7 +27,7 @@ def demo(
     curriculum: Annotated[
         str, typer.Option(help="uniform, failure or significance: how start states are chosen.")
     ] = "uniform",
-    episodes: Annotated[int, typer.Option(min=1, max=10_000, help="Episodes on the arm.")] = 80,
+    episodes: Annotated[int, typer.Option(min=1, max=10_000, help="Episodes on the arm.")] = 72,
     demonstrations: Annotated[int, typer.Option(min=1, max=10_000, help="To start from.")] = 10,
     held_out: Annotated[int, typer.Option(min=2, max=10_000, help="Held-out scenarios of each evaluation.")] = 100,
     parity: Annotated[int, typer.Option(min=0, max=1000, help="Of these, run through the graph as well.")] = 10,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.live import Live
+from std_srvs.srv import Trigger
 
 from physai_ros.cli.demo_table import live_table, progress_line
 from physai_ros.deployment.graph import load_graph
@@ -108,7 +110,7 @@ class DemoGraph:
         """
         plan, began = self._work.plan, time.monotonic()
         monitor.wait(
-            lambda: _ready(monitor),
+            lambda: _ready(monitor) and _active(monitor),
             _START,
             "the graph",
         )
@@ -229,6 +231,15 @@ class DemoGraph:
     def _on_evaluation(self, message: EvaluationStatus) -> None:
         if message.state in ("done", "failed", "cancelled"):
             self._finished.add(message.evaluation_id)
+
+
+def _active(monitor: GraphMonitor) -> bool:
+    """Whether the lifecycle manager has brought every node up; the last of them is who begins episodes."""
+    with suppress(TimeoutError):
+        if monitor.call(Trigger, "lifecycle_manager/is_active", Trigger.Request()).success:
+            return True
+    time.sleep(_LOOK)
+    return False
 
 
 def _ready(monitor: GraphMonitor) -> bool:

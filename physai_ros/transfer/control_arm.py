@@ -7,7 +7,6 @@ episode, then one for the result: two arms run side by side on two cores.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -68,7 +67,7 @@ class ControlArm:
 def start(arm: ControlArm) -> subprocess.Popen[str]:
     """A process that runs the arm in the CPU time that others leave."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "physai_ros.transfer.control_arm"],
+        ["nice", "-n", "19", sys.executable, "-m", "physai_ros.transfer.control_arm"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -102,7 +101,6 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    os.nice(19)
     arm = ControlArm(**json.loads(sys.stdin.read()))
     Path(arm.registry).mkdir(parents=True, exist_ok=True)
     result = arm.run(lambda done: print(json.dumps({"done": done}), flush=True))

@@ -36,7 +36,7 @@ from physai_ros.transfer.first_policy import first_policy
 MARGIN = 0.2
 """Loss in success, in the nominal simulator, up to which a candidate is taken: what helps on the arm may cost there."""
 PROMOTION_PAIRS, MOST_PROMOTION_PAIRS = 12, 24
-CANDIDATE_EVERY = 10
+CANDIDATE_EVERY = 9
 WARM_START_UPDATES = 1000
 NOISE = DemonstrationNoise(spread=0.3, persistence=0.5)
 
