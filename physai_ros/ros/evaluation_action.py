@@ -104,4 +104,5 @@ def request_of(wanted: srv.Evaluate.Request | EvaluatePolicy.Goal) -> Evaluation
         backend=wanted.backend,
         seed=wanted.seed,
         margin=wanted.margin,
+        stop_early=wanted.stop_early,
     )

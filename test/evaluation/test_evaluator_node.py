@@ -140,6 +140,8 @@ def test_the_evaluator_promotes_answers_and_takes_back(
     assert (refused.accepted, "there is no policy '000009'" in refused.message) == (False, True)
     refused = caller.call(srv.Evaluate, "evaluate", policy="current", episodes=6, backend="moon")
     assert (refused.accepted, "known are: sim, graph, robot" in refused.message) == (False, True)
+    refused = caller.call(srv.Evaluate, "evaluate", policy="current", episodes=6, stop_early=True)
+    assert (refused.accepted, "name a policy to compare with" in refused.message) == (False, True)
     asked = {"policy": "current", "scenario_set": "stress", "episodes": 6, "backend": "robot"}
     refused = caller.call(srv.Evaluate, "evaluate", **asked)
     assert (refused.accepted, "changes the world" in refused.message) == (False, True)
