@@ -35,6 +35,7 @@ def live_table(monitor: GraphMonitor, episodes: int, began: float) -> Table:
     table.add_row("safety", _safety(monitor))
     table.add_row("policy", _policy(monitor))
     table.add_row("trainer", _trainer(monitor))
+    table.add_row("health", _health(monitor))
     median, tail = monitor.latency_percentiles(time.monotonic() - 20.0)
     table.add_row("state to command", f"{1e3 * median:.1f} ms median, {1e3 * tail:.1f} ms p99" if median > 0 else "—")
     return table
@@ -48,7 +49,7 @@ def progress_line(monitor: GraphMonitor, episodes: int) -> str:
     rate = monitor.training.activation_rate if monitor.training else float("nan")
     return (
         f"episode {len(feedback)} of {episodes}: own success, last {WINDOW}: {_success(own[-WINDOW:])}; "
-        f"interventions {helped}; activation {rate:.1%}; {_policy(monitor)}"
+        f"interventions {helped}; activation {rate:.1%}; {_policy(monitor)}; {_health(monitor)}"
     )
 
 
@@ -97,3 +98,10 @@ def _trainer(monitor: GraphMonitor) -> str:
         f"{status.state}, {status.updates} updates, activation {status.activation_rate:.1%}, loss {status.loss:.4f}, "
         f"{status.cpu_share:.0%} of a core"
     )
+
+
+def _health(monitor: GraphMonitor) -> str:
+    status = monitor.training
+    if status is None or not status.health:
+        return "—"
+    return f"{status.health.replace('_', ' ')}: {status.detail}" if status.detail else status.health.replace("_", " ")
