@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import numpy as np
@@ -80,7 +81,7 @@ class CartesianReference:
         slowest = np.maximum(now.velocities - self._faster, -self._fastest)
         quickest = np.minimum(now.velocities + self._faster, self._fastest)
         velocities = (wanted - now.positions) / period
-        if not ((velocities >= slowest) & (velocities <= quickest)).all():
+        if not all(((velocities >= slowest) & (velocities <= quickest)).tolist()):
             wanted = now.positions + np.minimum(np.maximum(velocities, slowest), quickest) * period
         self._set = now.followed_by(wanted, period)
         self._played.append(wanted)
@@ -104,12 +105,13 @@ class CartesianReference:
         on from the old set-point itself would take back every cycle what was played since, and the arm would crawl.
         """
         before, self._held = self._held, np.array(commanded, dtype=float)
-        differences = [self._held - played for played in reversed(self._played)]
-        distances = [float(np.abs(difference).max()) for difference in differences]
-        exact = next((age for age, distance in enumerate(distances) if distance < 1e-9), None)
-        if exact is not None:
-            self._age = exact
-            return
+        differences, distances = [], []
+        for age, played in enumerate(reversed(self._played)):
+            differences.append(self._held - played)
+            distances.append(max(np.abs(differences[-1]).tolist()))
+            if distances[-1] < 1e-9:
+                self._age = age
+                return
         step = float(np.abs(self._set.velocities).max()) * self._period
         if self._age and min(distances) <= _LATE * step:
             return
@@ -121,7 +123,7 @@ class CartesianReference:
     def _rein_in(self, commanded_positions: np.ndarray) -> None:
         held = self._kinematics.tool_pose(commanded_positions).position
         lead = self._goal.position - held
-        distance = float(np.linalg.norm(lead))
+        distance = math.hypot(*lead)
         if distance > self._leash:
             correction = (self._leash / distance - 1.0) * lead
             self._goal = ToolPose(self._goal.position + correction, self._goal.rotation)

@@ -35,11 +35,11 @@ class ReferenceFollower:
         lag = reference - set_point.positions
         before, self._before = self._before, reference
         was_within_reach = self._within_reach
-        self._within_reach = bool((np.abs(lag - set_point.velocities * self._period) <= self._tolerated).all())
+        self._within_reach = all((np.abs(lag - set_point.velocities * self._period) <= self._tolerated).tolist())
         if self._within_reach and before is not None:
             # It was met and goes on; or only limits kept it from being met, and it moves along with the set-point. One
             # that stands also comes within reach while it is approached at speed, but must not be met at that speed.
-            if (np.abs(before - set_point.positions) <= self._unit).all():
+            if all((np.abs(before - set_point.positions) <= self._unit).tolist()):
                 return reference
             if was_within_reach and (reference - before) @ lag >= 0.5 * (lag @ lag):
                 return reference

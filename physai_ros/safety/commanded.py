@@ -32,7 +32,7 @@ class CommandedMotion:
     @property
     def at_rest(self) -> bool:
         """Whether the command stands still."""
-        return not self._set.velocities.any()
+        return not any(self._set.velocities.tolist())
 
     @property
     def stop(self) -> StopTrajectory:
@@ -69,7 +69,7 @@ class CommandedMotion:
 
     def knows(self, commanded: np.ndarray) -> bool:
         """Whether a driver's set-point (n_joints,) [rad] is one of ours, stops included; a reset makes it another."""
-        if (np.abs(commanded - self._set.positions) < _SAME).all():
+        if all((np.abs(commanded - self._set.positions) < _SAME).tolist()):
             return True
         if any((np.abs(commanded - sent) < _SAME).all() for sent in reversed(self._sent)):
             return True

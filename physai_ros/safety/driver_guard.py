@@ -27,6 +27,9 @@ class DriverGuard:
     def __init__(self, spec: RobotSpec) -> None:
         self._spec = spec
         self._period = spec.control_period
+        # Until the acceleration at its start has swung to braking, a stop may speed up by A^2 / 2J.
+        swing = spec.acceleration_limits**2 / (2 * spec.jerk_limits)
+        self._fastest_stop = 1.01 * (spec.velocity_limits + swing)
         self._token = ""
         self.claimant = ""
         self.mode = DriverMode.IDLE
@@ -175,23 +178,24 @@ class DriverGuard:
             return "duplicate" if command.sequence == self.command_sequence else "old"
         spec = self._spec
         count = len(spec.joint_names)
-        if len(command.joint_names) != count or set(command.joint_names) != set(spec.joint_names):
+        names = tuple(command.joint_names)
+        if names != spec.joint_names and (len(names) != count or set(names) != set(spec.joint_names)):
             return "joints"
         positions, stop = np.asarray(command.positions), np.asarray(command.stop.positions)
         if positions.shape != (count,) or stop.ndim != 2 or stop.shape[1] != count or not len(stop):
             return "malformed"
         numbers = (command.gripper_command, command.valid_for, command.stop.time_step)
-        if not (np.isfinite(positions).all() and np.isfinite(stop).all() and all(map(math.isfinite, numbers))):
+        order = self._order(command)
+        path = np.concatenate([positions[np.newaxis, order], stop[:, order]])
+        if not (all(np.isfinite(path).ravel().tolist()) and all(map(math.isfinite, numbers))):
             return "not_finite"
         if not (0 < command.valid_for <= spec.command_timeout * (1 + 1e-9)) or command.stop.time_step <= 0:
             return "valid_for"
         if abs(command.gripper_command) > 1 + 1e-9:
             return "gripper"
-        order = self._order(command)
-        path = np.concatenate([positions[np.newaxis, order], stop[:, order]])
         lower = np.minimum(spec.position_lower, self._set) - 1e-6
         upper = np.maximum(spec.position_upper, self._set) + 1e-6
-        if not ((path >= lower).all() and (path <= upper).all()):
+        if not all(((path >= lower) & (path <= upper)).ravel().tolist()):
             return "position"
         return self._step_problem(path, command.stop.time_step, now)
 
@@ -201,10 +205,8 @@ class DriverGuard:
         since = now - self._accepted
         # Late commands bring a longer step; two periods are what jitter alone can make of one.
         span = min(max(since, 0.0) + self._period, _LATEST * self._period) if math.isfinite(since) else 2 * self._period
-        if (np.abs(path[0] - self._set) > limit * max(span, 2 * self._period)).any():
+        if any((np.abs(path[0] - self._set) > limit * max(span, 2 * self._period)).tolist()):
             return "step"
-        # Until the acceleration at its start has swung to braking, a stop may speed up by A^2 / 2J.
-        swing = self._spec.acceleration_limits**2 / (2 * self._spec.jerk_limits)
-        if (np.abs(np.diff(path, axis=0)) > (limit + swing) * time_step * 1.01 + 1e-9).any():
+        if any((np.abs(path[1:] - path[:-1]) > self._fastest_stop * time_step + 1e-9).ravel().tolist()):
             return "stop_step"
         return ""

@@ -80,10 +80,10 @@ class SafetyFilter:
         if refusal:
             return Projection(None, (refusal,))
         lower, upper = self._velocity_box(set_point, velocity_scale)
-        if (lower > upper + 1e-9).any():
+        if any((lower > upper + 1e-9).tolist()):
             return Projection(None, ("infeasible",))
         wanted = (target - set_point.positions) / self._period
-        inside = bool(((wanted >= lower - 1e-9) & (wanted <= upper + 1e-9)).all())
+        inside = all(((wanted >= lower - 1e-9) & (wanted <= upper + 1e-9)).tolist())
         velocities = wanted if inside else np.minimum(np.maximum(wanted, lower), upper)
         top_speed = min(self._limits.tool_speed * velocity_scale, tool_speed)
         nearest = target.copy() if inside else set_point.positions + velocities * self._period
@@ -99,7 +99,7 @@ class SafetyFilter:
         if not isinstance(target, np.ndarray) or target.shape != shape or target.dtype.kind != "f":
             return "malformed"
         # Beyond any joint's range a number only overflows what is computed from it.
-        return "" if (np.abs(target) < 1e6).all() else "not_finite"
+        return "" if all((np.abs(target) < 1e6).tolist()) else "not_finite"
 
     def _velocity_box(self, set_point: SetPoint, scale: float) -> tuple[np.ndarray, np.ndarray]:
         limits, now = self._limits, set_point.velocities

@@ -92,7 +92,7 @@ class StateMonitor:
             joints = np.array([state.joint_positions, state.joint_velocities, state.commanded_positions], dtype=float)
         except (TypeError, ValueError):
             return None, None
-        if joints.shape != (3, len(self._names)) or not np.isfinite(joints).all():
+        if joints.shape != (3, len(self._names)) or not all(np.isfinite(joints).ravel().tolist()):
             return None, None
         if names != self._names:
             if set(names) != set(self._names) or len(names) != len(self._names):
@@ -128,7 +128,7 @@ class StateMonitor:
             conditions.add("contact_force_near")
 
     def _watch_tracking(self, positions: np.ndarray, commanded: np.ndarray, conditions: set[str]) -> None:
-        self.tracking_error = float(np.abs(positions - commanded).max())
+        self.tracking_error = max(np.abs(positions - commanded).tolist())
         if self.tracking_error > self._limits.tracking_error:
             conditions |= {"tracking_error", "tracking_error_sustained"}
         elif self.tracking_error > NEAR_TRACKING * self._limits.tracking_error:

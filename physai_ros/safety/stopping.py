@@ -44,7 +44,7 @@ class StopPlanner:
 
     def plan(self, start: SetPoint) -> StopTrajectory | None:
         """Quickest stop from `start`, sampled each control period; None where ruckig finds none."""
-        if not start.velocities.any():
+        if not any(start.velocities.tolist()):
             return hold_trajectory(start.positions, self._period)
         self._input.current_position = start.positions
         self._input.current_velocity = start.velocities

@@ -283,7 +283,7 @@ class SafetySupervisor:
         if refusal:
             self._carried.add(refusal)
             return False, (refusal, *reasons)
-        self._gripper = float(np.clip(choice.action.gripper_command, -1.0, 1.0))
+        self._gripper = min(max(float(choice.action.gripper_command), -1.0), 1.0)
         if target is not reference and not reasons and not self._met(reference):
             reasons = ("acceleration",)
         if set(reasons) - {"acceleration", "jerk"}:
@@ -325,7 +325,7 @@ class SafetySupervisor:
         self._tracker.reset()
 
     def _met(self, reference: np.ndarray) -> bool:
-        return bool((np.abs(self._motion.set_point.positions - reference) <= 1e-9).all())
+        return all((np.abs(self._motion.set_point.positions - reference) <= 1e-9).tolist())
 
     def _command(
         self,

@@ -46,6 +46,6 @@ class ReferenceTracker:
             elapsed, self._repeats = max(cycle - self._cycle, 1), 0
             step = (reference - last) / elapsed
             # A reference that jumps has no motion worth carrying on.
-            self._step = 0.0 if elapsed > 10 or (np.abs(step) > self._longest).any() else step
+            self._step = 0.0 if elapsed > 10 or any((np.abs(step) > self._longest).tolist()) else step
         self._reference, self._cycle = reference, cycle
         return reference + self._repeats * self._step if self._repeats else reference

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import numpy as np
@@ -126,13 +127,14 @@ def holds_cube(state: RobotState) -> bool:
         state.gripper_command < 0
         and 0.5 * SIDE < state.gripper_width < 1.6 * SIDE
         and state.contact_forces.min() > 1.0
-        and np.linalg.norm(cube - state.ee_position) < SIDE
+        and math.dist(cube, state.ee_position) < SIDE
     )
 
 
 def out_of_reach(cube: np.ndarray) -> bool:
     """Whether the cube (3,) [m] was pushed or thrown to where the arm cannot get it."""
-    return bool((cube[:2] < REACH_LOWER).any() or (cube[:2] > REACH_UPPER).any() or cube[2] < -0.05)
+    across = cube[:2]
+    return bool(cube[2] < -0.05) or any(((across < REACH_LOWER) | (across > REACH_UPPER)).tolist())
 
 
 class PickPlaceTest(TaskTest):
@@ -156,8 +158,8 @@ class PickPlaceTest(TaskTest):
         if self._outcome.done:
             return self._outcome
         cube = state.object_poses[CUBE][:3]
-        distance = float(np.linalg.norm(cube[:2] - goal[:2]))
-        force = float(np.linalg.norm(state.wrench[:3]))
+        distance = math.dist(cube[:2], goal[:2])
+        force = math.hypot(*state.wrench[:3])
         self._peak_force = max(self._peak_force, force)
         self._peak_height = max(self._peak_height, float(cube[2]))
         self._follow_grasp(state, cube, distance)
