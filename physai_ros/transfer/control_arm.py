@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -73,6 +74,9 @@ def start(arm: ControlArm) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,  # Ctrl-C is for whoever started it, who ends it
     )
+    with suppress(OSError):
+        # Linux shares CPU time among sessions before niceness counts, which then is that of the session.
+        Path(f"/proc/{process.pid}/autogroup").write_text("19")
     process.stdin.write(json.dumps(asdict(arm) | {"physics": dict(arm.physics)}))
     process.stdin.close()
     return process
