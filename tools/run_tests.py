@@ -1,6 +1,6 @@
-"""Run the tests as `make test` does: rooms that keep no time on all cores, then, one by one, those that do.
+"""Run the tests as `make test` does: what keeps no time on all cores, then, one by one, what does.
 
-What lives on DDS or in processes of its own is judged by the clock and gets the machine to itself.
+Nodes, drivers and what starts them are judged by the clock and get the machine to themselves.
 """
 
 import subprocess
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TIMED = ("cli", "deployment", "drivers", "gazebo", "launch", "nodes", "robots", "ros", "ros2_control")
+TIMED = ("deployment", "drivers", "nodes", "robots", "ros2_control")
 NOTHING_COLLECTED = 5  # pytest's exit code
 
 
@@ -21,7 +21,7 @@ def main() -> int:
     """Run both halves with the given arguments of pytest; return the first exit code that is not zero."""
     names = sorted(path.name for path in (ROOT / "test").iterdir())
     untimed = [f"test/{name}" for name in names if name not in (*TIMED, "__pycache__") and is_tests(name)]
-    halves = [["-n", "logical", *untimed], [f"test/{name}" for name in TIMED]]
+    halves = [["-n", "logical", "--dist", "worksteal", *untimed], [f"test/{name}" for name in TIMED]]
     codes = [
         subprocess.run([sys.executable, "-m", "pytest", *half, *sys.argv[1:]], cwd=ROOT).returncode for half in halves
     ]

@@ -54,7 +54,7 @@ class DemoGraph:
         graph = SupervisedGraph(load_graph("sim"), plan.folder, namespace=self._namespace, settings=self._settings())
         wanted = ("ROS_", "FASTDDS_", "RMW_", "AMENT_")
         os.environ.update({name: value for name, value in graph.environment.items() if name.startswith(wanted)})
-        with graph, GraphMonitor(self._namespace) as monitor:
+        with graph, GraphMonitor(self._namespace, control=False) as monitor:
             monitor.hooks.append(self._hear)
             monitor.node.create_subscription(EvaluationStatus, "evaluation_status", self._on_evaluation, qos.LATCHED)
             self._learn(graph, monitor, 60.0 * minutes)
@@ -119,6 +119,7 @@ class DemoGraph:
             live.start()
         try:
             for index in range(plan.episodes):
+                monitor.hear_control(index % CANDIDATE_EVERY == 0)  # a sample of the latency
                 self._run_episode(graph, monitor)
                 if (index + 1) % CANDIDATE_EVERY == 0:
                     self._await_test(graph, monitor, index + 1)

@@ -36,7 +36,7 @@ def live_table(monitor: GraphMonitor, episodes: int, began: float) -> Table:
     table.add_row("policy", _policy(monitor))
     table.add_row("trainer", _trainer(monitor))
     table.add_row("health", _health(monitor))
-    median, tail = monitor.latency_percentiles(time.monotonic() - 20.0)
+    median, tail = monitor.latency_percentiles()
     table.add_row("state to command", f"{1e3 * median:.1f} ms median, {1e3 * tail:.1f} ms p99" if median > 0 else "—")
     return table
 

@@ -14,6 +14,7 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.subscription import Subscription
 
 from physai_ros.msg import (
     DriverState,
@@ -66,10 +67,9 @@ class GraphMonitor:
         subscribe(EpisodeContext, "episode", self._on_episode, qos.LATCHED)
         subscribe(TrainingStatus, "training_status", self._on_training, qos.EVENT)
         subscribe(SafetyStatus, "safety_status", self._on_safety, qos.EVENT)
+        self._control: list[Subscription] = []
         if control:
-            subscribe(DriverState, "driver_state", self._on_driver, qos.CONTROL)
-            subscribe(RobotAction, "proposed_action", self._on_proposal, qos.CONTROL)
-            subscribe(SafeCommand, "safe_command", self._on_command, qos.CONTROL)
+            self.hear_control(True)
         self._executor = ControlExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, name="graph_monitor", daemon=True)
@@ -88,6 +88,20 @@ class GraphMonitor:
         self._context.try_shutdown()  # which wakes the thread
         self._thread.join(timeout=2.0)
         self._executor.shutdown(timeout_sec=1.0)
+
+    def hear_control(self, wanted: bool) -> None:
+        """Listen to the control loop from now on, or no more: three messages a cycle, a tenth of what a graph costs."""
+        if wanted and not self._control:
+            subscribe = self.node.create_subscription
+            self._control = [
+                subscribe(DriverState, "driver_state", self._on_driver, qos.CONTROL),
+                subscribe(RobotAction, "proposed_action", self._on_proposal, qos.CONTROL),
+                subscribe(SafeCommand, "safe_command", self._on_command, qos.CONTROL),
+            ]
+        elif not wanted:
+            for subscription in self._control:
+                self.node.destroy_subscription(subscription)
+            self._control = []
 
     def wait(self, condition: Callable[[], bool], timeout: float, what: str) -> float:
         """Wait until `condition` holds and return how long it took [s].

@@ -1,14 +1,16 @@
 """A control arm of the demonstration: the same learning in one process, with one thing changed.
 
-`python -m physai_ros.transfer.control_arm` reads one JSON object (`ControlArm`) and writes one line of JSON for every
+`python -m physai_ros.transfer.control_arm` reads one line of JSON (`ControlArm`) and writes one for every
 episode, then one for the result: two arms run side by side on two cores.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -77,8 +79,8 @@ def start(arm: ControlArm) -> subprocess.Popen[str]:
     with suppress(OSError):
         # Linux shares CPU time among sessions before niceness counts, which then is that of the session.
         Path(f"/proc/{process.pid}/autogroup").write_text("19")
-    process.stdin.write(json.dumps(asdict(arm) | {"physics": dict(arm.physics)}))
-    process.stdin.close()
+    process.stdin.write(json.dumps(asdict(arm) | {"physics": dict(arm.physics)}) + "\n")
+    process.stdin.flush()  # and it stays open: where it ends, so does the arm
     return process
 
 
@@ -95,17 +97,25 @@ def result_of(process: subprocess.Popen[str], on_episode: Callable[[int], None])
             on_episode(said["done"])
         else:
             result = LearningResult(**said | {"own_success": tuple(said["own_success"])})
+    process.stdin.close()
     if process.wait() or result is None:
         raise RuntimeError(f"a control arm failed with exit code {process.returncode}; what it said stands above")
     return result
 
 
+def _end_with_input() -> None:
+    """End this process where nobody holds its standard input any more: whoever asked for the arm has died."""
+    sys.stdin.read()
+    os._exit(1)
+
+
 def main() -> None:
-    """Run the arm that standard input describes."""
+    """Run the arm that the first line of standard input describes, as long as that stays open."""
     import torch
 
     torch.set_num_threads(1)
-    arm = ControlArm(**json.loads(sys.stdin.read()))
+    arm = ControlArm(**json.loads(sys.stdin.readline()))
+    threading.Thread(target=_end_with_input, daemon=True).start()
     Path(arm.registry).mkdir(parents=True, exist_ok=True)
     result = arm.run(lambda done: print(json.dumps({"done": done}), flush=True))
     print(json.dumps(asdict(result)), flush=True)

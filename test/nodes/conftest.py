@@ -92,6 +92,15 @@ class Graph:
             assert time.monotonic() < until, f"not within {timeout:g} s"
             time.sleep(0.002)
 
+    @contextlib.contextmanager
+    def elsewhere(self) -> Iterator[Graph]:
+        """Another graph, in a namespace of its own."""
+        other = Graph()
+        try:
+            yield other
+        finally:
+            other.close()
+
     def stop(self, name: str) -> tuple[int, str]:
         """Exit code and error output of a node that is told to stop."""
         process = self.processes.pop(name)
