@@ -30,7 +30,7 @@ _PICTURES = (
     _Picture(
         "before_after.png",
         "Before, after, and what each part is worth",
-        "Held-out scenarios that no training, promotion or choice of a checkpoint has seen; before and after met the same.",
+        "Held-out scenarios, which no training, promotion or choice has seen; before and after met the same ones.",
         draw.draw_arms,
     ),
     _Picture(
