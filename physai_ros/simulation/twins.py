@@ -1,8 +1,8 @@
 """Twins: arms that play reality where a method that crosses from simulation to reality is tested.
 
-A twin is drawn by its seed. It differs from the nominal arm in physics that `PhysicsParameters` can describe, and, unless
-it is drawn from inside the model class, in what they cannot: another friction law, joints that differ among each other,
-a cable, delays that vary, noise with a memory, a camera that magnifies. What is tested sees its recordings alone.
+A twin is drawn by its seed. It differs from the nominal arm in physics that `PhysicsParameters` can describe, and,
+unless it is drawn from inside the model class, in what they cannot: another friction law, joints that differ among each
+other, a cable, delays that vary, noise with a memory, a camera that magnifies. What is tested sees recordings alone.
 
 Ranges and order of the draws are frozen: a change makes other twins of all seeds, and old figures worthless.
 """
