@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from physai_ros.transfer.fitted_physics import FittedPhysics
     from physai_ros.transfer.sim_to_real import Sim2RealResult
     from physai_ros.transfer.transfer_run import Row
 
@@ -23,6 +26,10 @@ def transfer(
     demonstrations: Annotated[int, typer.Option(min=5, help="Simulated, to train each policy on.")] = 40,
     updates: Annotated[int, typer.Option(min=100, help="Gradient steps of each policy.")] = 1000,
     held_out: Annotated[int, typer.Option(min=5, max=10_000, help="Scenarios that policies are judged by.")] = 60,
+    recordings: Annotated[
+        Path | None,
+        typer.Option(help="Store of an arm's episodes: fit physics to them, tell how well, and run nothing."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to keep the policies in.", show_default="none: they are not kept")
     ] = None,
@@ -48,6 +55,9 @@ def transfer(
     from physai_ros.transfer.transfer_run import TransferPlan, TransferRun
 
     console = Console()
+    if recordings is not None:
+        _fit(console, task, recordings, robot, seed, json_file)
+        return
     count = len(os.sched_getaffinity(0)) if workers is None else workers
     config = Sim2RealConfig(demonstrations=demonstrations, updates=updates)
     plan = TransferPlan(task, twin_seed, method, real_episodes, seed, held_out, robot, config)
@@ -61,7 +71,7 @@ def transfer(
         write_json(json_file, "transfer", seed, figures, rows=[row])
 
 
-def _show(console: object, row: Row, result: Sim2RealResult) -> None:
+def _show(console: Console, row: Row, result: Sim2RealResult) -> None:
     from rich.table import Table
 
     table = Table(title=f"{row['task']} on twin {row['twin_seed']}, method {row['method']}", title_justify="left")
@@ -79,11 +89,44 @@ def _show(console: object, row: Row, result: Sim2RealResult) -> None:
         f"(95 %: {row['success_final_lower']:.0%} to {row['success_final_upper']:.0%})"
     )
     if result.fits:
-        fit = result.fits[-1]
-        told = ", ".join(
-            f"{name} {fit.values[name]:.3g} ± {fit.spread[name]:.2g}"
+        _show_fit(console, result.fits[-1])
+
+
+def _show_fit(console: Console, fit: FittedPhysics) -> None:
+    told = [name for name in fit.names if name not in fit.unidentified]
+    said = ", ".join(f"{name} {fit.values[name]:.3g} ± {fit.spread[name]:.2g}" for name in told)
+    console.print(f"identified: {said or 'nothing'}")
+    console.print(f"not identified by these recordings: {', '.join(fit.unidentified) or 'nothing'}")
+
+
+def _fit(console: Console, task: str, recordings: Path, robot: str, seed: int, json_file: Path | None) -> None:
+    """Fit physics to a store of recordings, and show and write what came of it."""
+    from physai_ros.cli.results import write_json
+    from physai_ros.experience.store import EpisodeStore
+    from physai_ros.robot.spec import RobotSpec
+    from physai_ros.tasks.catalog import load_task
+    from physai_ros.transfer.recorded_arm import fit_to_recordings
+
+    episodes = list(EpisodeStore(recordings, create=False).episodes())
+    with console.status(f"fitting physics to recordings in {recordings}"):
+        found = fit_to_recordings(RobotSpec.load(robot), load_task(task), episodes)
+    fit = found.fit
+    _show_fit(console, fit)
+    console.print(
+        f"difference from {found.held_out} recordings that the fit did not see, in tolerances: nominal simulator "
+        f"{found.held_out_nominal:.2f}, fitted {found.held_out_fitted:.2f}"
+    )
+    if json_file is not None:
+        figures = {
+            "recordings": found.recordings,
+            "held_out": found.held_out,
+            "gap_nominal": found.held_out_nominal,
+            "gap_fitted": found.held_out_fitted,
+        }
+        rows = [
+            {"parameter": name, "value": fit.values[name], "spread": fit.spread[name], "interval": fit.interval(name)}
+            | {"identified": name not in fit.unidentified}
             for name in fit.names
-            if name not in fit.unidentified
-        )
-        console.print(f"identified: {told or 'nothing'}")
-        console.print(f"not identified by these recordings: {', '.join(fit.unidentified) or 'nothing'}")
+        ]
+        rows += [{"parameter": name, "value": value, "measured": True} for name, value in fit.noise.items()]
+        write_json(json_file, "transfer", seed, figures, rows=rows)

@@ -12,14 +12,14 @@ from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.rotation import quaternion_wxyz
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverMode, DriverState, ObjectStates, RobotState
+from physai_ros.simulation.applied_physics import AppliedPhysics
 from physai_ros.simulation.camera import Camera
-from physai_ros.simulation.model import CONTACT_TIME, GOAL_MARK, GRIPPER_STIFFNESS, build_model
+from physai_ros.simulation.model import GOAL_MARK, build_model
 from physai_ros.simulation.noise import MeasurementNoise
 from physai_ros.simulation.physics import PhysicsParameters
 from physai_ros.tasks.task import Scenario, Task
 
 GRIPPER_SPEED = 0.2  # [m/s] of the opening between the pads
-_OTHER_TABLE = np.array([0.10, 0.14, 0.30])  # colour at the far end of the parameter `background`
 
 
 class Contact(NamedTuple):
@@ -43,15 +43,8 @@ class SimulatedArm:
         self.kinematics = Kinematics(spec)
         self.model = build_model(spec, task.objects)
         self._data = mujoco.MjData(self.model)
-        self._nominal = {
-            name: getattr(self.model, name).copy()
-            for name in (
-                *("body_mass", "body_inertia", "body_gravcomp", "dof_damping", "actuator_gainprm", "actuator_biasprm"),
-                *("geom_rgba", "light_diffuse"),
-            )
-        }
-        self._headlight = self.model.vis.headlight.diffuse.copy()
         self._index()
+        self._applied = AppliedPhysics(self.model, spec, self._object_names)
         self._noise = self._make_noise()
         self._cameras: dict[tuple[int, int], Camera] = {}
         self.sequence = -1
@@ -70,38 +63,8 @@ class SimulatedArm:
 
     def set_physics(self, physics: PhysicsParameters) -> None:
         """Change the physics now; `reset` does it between episodes."""
-        model, nominal = self.model, self._nominal
         self._physics = physics
-        for name, array in nominal.items():
-            getattr(model, name)[:] = array
-        model.opt.gravity[:] = 0.0, 0.0, -physics.gravity
-        self._substeps = max(1, round(self.spec.control_period / physics.time_step))
-        model.opt.timestep = self.spec.control_period / self._substeps
-        model.body_mass[self._object_bodies] *= physics.object_mass_scale
-        model.body_inertia[self._object_bodies] *= physics.object_mass_scale
-        model.geom_friction[self._object_geoms, 0] = physics.object_friction
-        damping_ratio = _damping_ratio(physics.restitution)
-        # MuJoCo's stiffness goes with 1 / (time constant * damping ratio)^2; the product is kept.
-        model.geom_solref[self._object_geoms] = CONTACT_TIME / damping_ratio, damping_ratio
-        model.dof_frictionloss[self._dofs] = physics.joint_friction
-        model.dof_damping[self._dofs] *= physics.joint_damping
-        model.actuator_gainprm[self._motors] *= physics.actuator_gain
-        model.actuator_biasprm[self._motors] *= physics.actuator_gain
-        hand = model.body_parentid[self._tool]
-        own = float(model.body_mass[hand])
-        if physics.payload:
-            model.body_mass[hand] += physics.payload
-            model.body_gravcomp[hand] *= own / (own + physics.payload)
-        table = model.geom("table").id
-        model.geom_rgba[table, :3] += physics.background * (_OTHER_TABLE - model.geom_rgba[table, :3])
-        model.light_diffuse[:] *= physics.light
-        model.vis.headlight.diffuse[:] = self._headlight * physics.light
-        # The gripper's one motor drives a tendon that shares its force among the fingers.
-        force = physics.grip_force * len(self._fingers)
-        model.actuator_forcerange[self._gripper_motor] = -force, force
-        # The gripper's set-point goes no deeper than the motor's force reaches, so that opening begins at once.
-        self._deepest = 1.2 * (len(self._fingers) * force / GRIPPER_STIFFNESS)
-        mujoco.mj_setConst(model, mujoco.MjData(model))
+        self._applied.apply(physics)
 
     def reset(self, scenario: Scenario, seed: int, physics: PhysicsParameters | None = None) -> None:
         """Put the world into a scenario's start state: arm at rest at its home posture, gripper open.
@@ -158,10 +121,10 @@ class SimulatedArm:
             )
         self._commanded = positions
         self._gripper_command = float(min(max(gripper_command, -1.0), 1.0))
-        start = self._cycle * self._substeps
+        start = self._cycle * self._applied.substeps
         delay = round(self._delay() / self.model.opt.timestep)
         self._pending.append((start + delay, positions, self._gripper_command))
-        now, end = start, start + self._substeps
+        now, end = start, start + self._applied.substeps
         while now < end:
             while self._pending and self._pending[0][0] <= now:
                 _, target, grip = self._pending.popleft()
@@ -331,8 +294,6 @@ class SimulatedArm:
             )
             for item in self.task.objects
         }
-        self._object_bodies = np.array([model.body(name).id for name in self._object_names], dtype=int)
-        self._object_geoms = np.array([model.geom(name).id for name in self._object_names], dtype=int)
 
     def _place(self, joints: np.ndarray, width: float, poses: dict[str, tuple[float, ...] | np.ndarray]) -> None:
         data = self._data
@@ -348,7 +309,7 @@ class SimulatedArm:
 
     def _ramp_gripper(self, duration: float) -> None:
         width = float(self._data.qpos[self._finger_positions].sum())
-        self._gripper_width = max(self._gripper_width, width - self._deepest)
+        self._gripper_width = max(self._gripper_width, width - self._applied.deepest)
         reach = GRIPPER_SPEED * duration
         self._gripper_width += min(max(self._gripper_target - self._gripper_width, -reach), reach)
         self._data.ctrl[self._gripper_motor] = self._gripper_width / len(self._fingers)
@@ -434,14 +395,6 @@ def robot_state(kinematics: Kinematics, driver: DriverState, objects: ObjectStat
             )
         },
     )
-
-
-def _damping_ratio(restitution: float) -> float:
-    """Damping ratio of a contact that gives back this share of the speed: that of half a period of an oscillator."""
-    if restitution <= 0.0:
-        return 1.0
-    logarithm = np.log(restitution)
-    return float(min(1.0, -logarithm / np.hypot(np.pi, logarithm)))
 
 
 def _descends(model: mujoco.MjModel, body: int, ancestor: int) -> bool:

@@ -142,10 +142,7 @@ class TwinArm(SimulatedArm):
         model.dof_damping[self._dofs] *= damping
         self._dry_friction = physics.joint_friction * friction
         link = model.jnt_bodyid[model.joint(self.spec.joint_names[-3]).id]
-        own = self._nominal["body_mass"][link]
-        if self.twin.beyond.cable_mass and own:
-            model.body_mass[link] = own + self.twin.beyond.cable_mass
-            model.body_gravcomp[link] = own / model.body_mass[link]
+        self._applied.add_unknown_mass(link, self.twin.beyond.cable_mass)
 
     def reset(self, scenario: Scenario, seed: int, physics: PhysicsParameters | None = None) -> None:
         """Put the world into a scenario's start state."""

@@ -12,7 +12,8 @@ from physai_ros.robot.spec import RobotSpec
 from physai_ros.simulation.physics import PhysicsParameters
 from physai_ros.tasks.task import Task
 from physai_ros.transfer.command_replay import CommandReplay
-from physai_ros.transfer.fit import FittedPhysics, fit_physics
+from physai_ros.transfer.fit import fit_physics
+from physai_ros.transfer.fitted_physics import FittedPhysics
 from physai_ros.transfer.randomization import AdaptiveDomainRandomization
 from physai_ros.transfer.similarity import explained_by, find_similar_episode
 from physai_ros.transfer.simulated_practice import SimulatedPractice

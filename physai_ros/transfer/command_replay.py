@@ -65,7 +65,7 @@ class CommandReplay:
         self._heights = {item.name: item.size[2] for item in task.objects}
 
     def run(self, episode: Episode, physics: PhysicsParameters) -> dict[str, Channel]:
-        """What would have been measured, without noise, in the channels of `channels_of`; the result is `distance`'s."""
+        """What would have been measured, without noise, in the channels of `channels_of` but the result."""
         arm, series = self._arm, episode.series
         physics = physics.with_values(_NOISELESS)
         arm.reset(self.start(episode, physics), 0, physics)

@@ -15,7 +15,7 @@ from physai_ros.robot.spec import RobotSpec
 from physai_ros.tasks.catalog import load_task
 from physai_ros.tasks.task import Scenario, Task
 from physai_ros.transfer.adaptation import METHODS, Adaptation
-from physai_ros.transfer.fit import FittedPhysics
+from physai_ros.transfer.fitted_physics import FittedPhysics
 from physai_ros.transfer.reality import Reality
 from physai_ros.transfer.simulated_practice import SimulatedPractice
 
