@@ -25,7 +25,6 @@ SUCCESS_FLOOR = 0.8
 _FITTED_EPISODES = 8  # at most are replayed; of the others only how they ended counts
 _COMPARED_EPISODES = 5  # real ones of a batch that feedback compares
 _SIMULATED_EACH = 4  # simulated episodes beside each of these
-_TRIALS = 24  # simulated episodes that judge what a policy can bear
 _NOISE_SPREAD = 0.03  # of the measured noise, as a share of its range
 
 
@@ -70,10 +69,17 @@ class Adaptation:
         seed: int,
         spread: float | None = None,
         rate: float = 0.1,
+        iterations: int = 8,
+        trials: int = 24,
     ) -> None:
+        """Take what is adapted to what, and how much is done for it.
+
+        `spread` and `rate` are of the randomization at the start (None: the method's own spread), `iterations` of each
+        fit, `trials` the simulated episodes that judge what a policy can bear.
+        """
         self.method = method
         self.randomization = AdaptiveDomainRandomization(spread=spread or method.spread, rate=rate, seed=seed)
-        self._practice, self._task = practice, task
+        self._practice, self._iterations, self._trials = practice, iterations, trials
         self._replay = CommandReplay(spec, task)
         self._fitted: FittedPhysics | None = None
         self._factor = 1.0
@@ -101,7 +107,9 @@ class Adaptation:
             chosen = np.unique(np.linspace(0, len(recordings) - 1, _FITTED_EPISODES).astype(int)).tolist()
             others = [episode for index, episode in enumerate(recordings) if index not in chosen]
             replayed = [recordings[index] for index in chosen]
-            self._fitted = fit_physics(self._replay, replayed, ended=others, start=self._fitted)
+            self._fitted = fit_physics(
+                self._replay, replayed, ended=others, start=self._fitted, iterations=self._iterations
+            )
             self._centre(self._fitted)
         if self.method.widens:
             self.randomization.widen(self._factor)
@@ -135,7 +143,7 @@ class Adaptation:
 
     def _bearable(self, version: str) -> float:
         points, successes = [], []
-        for run in self._practice.runs(version, _TRIALS, self.draw):
+        for run in self._practice.runs(version, self._trials, self.draw):
             points.append(self.randomization.space.point(run.physics))
             successes.append(run.episode.outcome.success)
         return bearable_factor(self.randomization.distribution, np.array(points), successes, SUCCESS_FLOOR)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -170,7 +171,7 @@ def create_adaptive_sim2real_trainer(
     method: str = "adaptive",
     robot: str = "fr3_sim",
     config: Sim2RealConfig | None = None,
-    options: Mapping[str, float] | None = None,
+    options: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> AdaptiveSim2RealTrainer:
     """The loop for a task and an arm, with everything that it needs.
@@ -182,7 +183,7 @@ def create_adaptive_sim2real_trainer(
         method: one of `METHODS`.
         robot: configuration, by name or path.
         config: how much is done in each round.
-        options: changes to the randomization at the start: `spread`, `rate`.
+        options: of `Adaptation`, by name.
         seed: of scenarios, randomization and training.
 
     Raises:

@@ -93,6 +93,7 @@ def test_a_store_of_recordings_is_fitted_and_judged_on_what_the_fit_did_not_see(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_fitted_simulator_predicts_unseen_recordings_better(replay):
     """Twins beyond the model class: on at least nine of ten."""
     better = 0
@@ -105,6 +106,7 @@ def test_a_fitted_simulator_predicts_unseen_recordings_better(replay):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_intervals_cover_the_truth_at_about_their_rate():
     """Thirty twins from inside the model class, what was identified of each: 95 %, less by chance."""
     replay, covered = CommandReplay(SPEC, load_task("reach")), []
