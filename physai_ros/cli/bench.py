@@ -15,6 +15,7 @@ from physai_ros.cli.bench_recording import recording
 from physai_ros.cli.bench_replay import replay
 from physai_ros.cli.bench_safety import safety
 from physai_ros.cli.bench_training import training
+from physai_ros.cli.bench_transfer import transfer
 from physai_ros.cli.failure_study import failures
 from physai_ros.cli.scenario_study import scenarios
 
@@ -35,6 +36,7 @@ bench.command()(failures)
 bench.command()(evaluation)
 bench.command()(classification)
 bench.command()(recording)
+bench.command()(transfer)
 
 
 @bench.command()

@@ -24,6 +24,7 @@ from physai_ros.cli.policies import policies
 from physai_ros.cli.report import report
 from physai_ros.cli.teleop import teleop
 from physai_ros.cli.train import train
+from physai_ros.cli.transfer import transfer
 from physai_ros.cli.up import up
 from physai_ros.cli.view import view
 from physai_ros.cli.world import world
@@ -84,6 +85,7 @@ app.add_typer(import_command, name="import")
 app.add_typer(export_command, name="export")
 app.add_typer(policies, name="policies")
 app.command()(train)
+app.command()(transfer)
 
 
 if __name__ == "__main__":

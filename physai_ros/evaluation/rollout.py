@@ -49,11 +49,13 @@ class Rollout:
         policy: ActingPolicy | None = None,
         limits: SafetyLimits | None = None,
         filtered: bool = True,
+        make_arm: Callable[[Task], SimulatedArm] | None = None,
     ) -> None:
+        """Take robot and task; `make_arm` makes another arm than the simulator's own, such as a twin."""
         self.spec = spec
         self.task = task
         self._physics = physics or PhysicsParameters()
-        self._driver = SimulatedDriver(spec, task, self._physics, 0, lock_step=True)
+        self._driver = SimulatedDriver(spec, task, self._physics, 0, lock_step=True, make_arm=make_arm)
         kinematics = self.arm.kinematics
         self._fuser = StateFuser(spec, kinematics, [item.name for item in task.objects])
         self.runtime = PolicyRuntime(spec, kinematics, task.features, task.action_axes, task.action_scale, policy)
@@ -102,7 +104,9 @@ class Rollout:
         person = self._person if operator or demonstrate else None
         if person is not None:
             generator = np.random.default_rng([seed, 0x0B])
-            person.start_episode(scenario.goal, episode_id, start, generator, demonstrate=demonstrate, noise=noise)
+            # Whoever sees the world with their own eyes is not misled by how a goal is told.
+            goal = tuple(self.arm.physics.true_goal(scenario.goal).tolist())
+            person.start_episode(goal, episode_id, start, generator, demonstrate=demonstrate, noise=noise)
         log = EpisodeLog()
         outcome, end_reason = Outcome(), "timeout"
         for cycle in range(int((self.task.time_limit + GRACE) * self.spec.control_rate)):

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from physai_ros.robot.command import SafeCommand
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import RobotState
 from physai_ros.simulation.physics import PhysicsParameters
+from physai_ros.simulation.twins import Twin
 from physai_ros.tasks.catalog import load_task
 from physai_ros.tasks.task import Scenario
 
@@ -32,7 +34,8 @@ class TrialSettings:
     """What all trials of an evaluation share.
 
     `physics` are changes to the nominal arm by name; `operator` lets the scripted operator step in; `store` (a folder)
-    keeps every episode; `speed` is the share of full speed at which policies drive.
+    keeps every episode; `speed` is the share of full speed at which policies drive. With a seed in `twin` the arm is
+    that twin (`simulation.twins`) in place of the nominal one.
     """
 
     task: str
@@ -42,6 +45,7 @@ class TrialSettings:
     operator: bool = False
     store: str = ""
     speed: float = 1.0
+    twin: int | None = None
 
     def to_json(self) -> str:
         """One line of JSON; `from_json` gives the same settings back."""
@@ -109,8 +113,10 @@ class TrialRunner:
         self._settings = settings
         self._task = load_task(settings.task)
         spec = RobotSpec.load(settings.robot)
-        self._physics = PhysicsParameters().with_values(settings.physics)
-        self._rollout = Rollout(spec, self._task, physics=self._physics)
+        twin = None if settings.twin is None else Twin.draw(settings.twin)
+        self._physics = (twin.physics if twin else PhysicsParameters()).with_values(settings.physics)
+        make_arm = partial(twin.arm, spec) if twin else None
+        self._rollout = Rollout(spec, self._task, physics=self._physics, make_arm=make_arm)
         self._rollout.runtime.speed = settings.speed
         self._registry = PolicyRegistry(Path(settings.registry)) if settings.registry else None
         self._policies: dict[str, Policy] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from copy import copy
 from typing import NamedTuple
 
 import mujoco
@@ -13,15 +12,14 @@ from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.rotation import quaternion_wxyz
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverMode, DriverState, ObjectStates, RobotState
+from physai_ros.simulation.applied_physics import AppliedPhysics
 from physai_ros.simulation.camera import Camera
-from physai_ros.simulation.model import CONTACT_TIME, GOAL_MARK, GRIPPER_STIFFNESS, build_model
+from physai_ros.simulation.model import GOAL_MARK, build_model
+from physai_ros.simulation.noise import MeasurementNoise
 from physai_ros.simulation.physics import PhysicsParameters
 from physai_ros.tasks.task import Scenario, Task
 
 GRIPPER_SPEED = 0.2  # [m/s] of the opening between the pads
-VELOCITY_WINDOW = 0.2  # [s] over which the drive differentiates its encoder: velocity noise is position noise over it
-_NOISE_CYCLES = 64
-_WRENCH_SHARE = np.array([1.0, 1.0, 1.0, 0.1, 0.1, 0.1])  # torques get a tenth of the noise of forces
 
 
 class Contact(NamedTuple):
@@ -45,11 +43,9 @@ class SimulatedArm:
         self.kinematics = Kinematics(spec)
         self.model = build_model(spec, task.objects)
         self._data = mujoco.MjData(self.model)
-        self._nominal = {
-            name: getattr(self.model, name).copy()
-            for name in ("body_mass", "body_inertia", "dof_damping", "actuator_gainprm", "actuator_biasprm")
-        }
         self._index()
+        self._applied = AppliedPhysics(self.model, spec, self._object_names)
+        self._noise = self._make_noise()
         self._cameras: dict[tuple[int, int], Camera] = {}
         self.sequence = -1
         self.set_physics(physics or PhysicsParameters())
@@ -67,29 +63,8 @@ class SimulatedArm:
 
     def set_physics(self, physics: PhysicsParameters) -> None:
         """Change the physics now; `reset` does it between episodes."""
-        model, nominal = self.model, self._nominal
         self._physics = physics
-        for name, array in nominal.items():
-            getattr(model, name)[:] = array
-        model.opt.gravity[:] = 0.0, 0.0, -physics.gravity
-        self._substeps = max(1, round(self.spec.control_period / physics.time_step))
-        model.opt.timestep = self.spec.control_period / self._substeps
-        model.body_mass[self._object_bodies] *= physics.object_mass_scale
-        model.body_inertia[self._object_bodies] *= physics.object_mass_scale
-        model.geom_friction[self._object_geoms, 0] = physics.object_friction
-        damping_ratio = _damping_ratio(physics.restitution)
-        # MuJoCo's stiffness goes with 1 / (time constant * damping ratio)^2; the product is kept.
-        model.geom_solref[self._object_geoms] = CONTACT_TIME / damping_ratio, damping_ratio
-        model.dof_frictionloss[self._dofs] = physics.joint_friction
-        model.dof_damping[self._dofs] *= physics.joint_damping
-        model.actuator_gainprm[self._motors] *= physics.actuator_gain
-        model.actuator_biasprm[self._motors] *= physics.actuator_gain
-        # The gripper's one motor drives a tendon that shares its force among the fingers.
-        force = physics.grip_force * len(self._fingers)
-        model.actuator_forcerange[self._gripper_motor] = -force, force
-        # The gripper's set-point goes no deeper than the motor's force reaches, so that opening begins at once.
-        self._deepest = 1.2 * (len(self._fingers) * force / GRIPPER_STIFFNESS)
-        mujoco.mj_setConst(model, mujoco.MjData(model))
+        self._applied.apply(physics)
 
     def reset(self, scenario: Scenario, seed: int, physics: PhysicsParameters | None = None) -> None:
         """Put the world into a scenario's start state: arm at rest at its home posture, gripper open.
@@ -113,9 +88,10 @@ class SimulatedArm:
         mujoco.mj_resetData(self.model, self._data)
         self._place(home, self.spec.gripper.max_width, scenario.object_poses)
         # A goal of three or more numbers starts with a position; any other is not drawn.
-        goal = scenario.goal if len(scenario.goal) >= 3 else (0.0, 0.0, -1.0)
+        goal = self._physics.true_goal(scenario.goal) if len(scenario.goal) >= 3 else (0.0, 0.0, -1.0)
         self.model.site_pos[self._goal_mark] = goal[:3]
         self._commanded = np.array(home, dtype=float)
+        self._driven = self._commanded
         self._gripper_command = 1.0
         self._gripper_target = self._gripper_width = self.spec.gripper.max_width
         self._pending: deque[tuple[int, np.ndarray, float]] = deque()
@@ -123,12 +99,12 @@ class SimulatedArm:
         self._data.ctrl[self._gripper_motor] = 0.5 * self._gripper_width
         mujoco.mj_forward(self.model, self._data)
         mujoco.mj_rnePostConstraint(self.model, self._data)
+        self._noise.reset(seed)
         self._seed = seed
         self._cycle = 0
         self._measured: tuple[DriverState, ObjectStates] | None = None
         self._truth: tuple[DriverState, ObjectStates] | None = None
         self._true_state: RobotState | None = None
-        self._noise_block: tuple[int, np.ndarray] | None = None
         self.sequence += 1
 
     def step(self, positions: np.ndarray, gripper_command: float) -> None:
@@ -145,14 +121,17 @@ class SimulatedArm:
             )
         self._commanded = positions
         self._gripper_command = float(min(max(gripper_command, -1.0), 1.0))
-        start = self._cycle * self._substeps
-        delay = round(self._physics.actuator_delay / self.model.opt.timestep)
+        start = self._cycle * self._applied.substeps
+        delay = round(self._delay() / self.model.opt.timestep)
         self._pending.append((start + delay, positions, self._gripper_command))
-        now, end = start, start + self._substeps
+        now, end = start, start + self._applied.substeps
         while now < end:
             while self._pending and self._pending[0][0] <= now:
                 _, target, grip = self._pending.popleft()
-                self._data.ctrl[self._motors] = target
+                # With play the joint follows only once the motor has come through it.
+                play = 0.5 * self._physics.backlash
+                self._driven = np.clip(self._driven, target - play, target + play)
+                self._data.ctrl[self._motors] = self._driven
                 self._gripper_target = 0.5 * (grip + 1.0) * self.spec.gripper.max_width
             until = min(end, self._pending[0][0]) if self._pending else end
             self._ramp_gripper((until - now) * self.model.opt.timestep)
@@ -232,7 +211,22 @@ class SimulatedArm:
         size = (height, width)
         if size not in self._cameras:
             self._cameras[size] = Camera(self.model, height, width)
-        return self._cameras[size].render(self._data, camera)
+        picture = self._cameras[size].render(self._data, camera)
+        if not self._physics.camera_noise:
+            return picture
+        noise = 255.0 * self._physics.camera_noise * self._pixel_noise((height, width, 3))
+        return np.clip(picture + noise, 0.0, 255.0).astype(np.uint8)
+
+    def depth(self, camera: str = "scene", height: int = 240, width: int = 320) -> np.ndarray:
+        """Distances (height, width) [m] along a camera's axis, noise included.
+
+        Raises:
+            RenderingError: as `render`.
+        """
+        size = (height, width)
+        if size not in self._cameras:
+            self._cameras[size] = Camera(self.model, height, width)
+        return self._cameras[size].depth(self._data, camera) + self._physics.depth_noise * self._pixel_noise(size)
 
     def place_object(self, name: str, pose: np.ndarray) -> None:
         """Put one object at `pose` (7,): position [m] and quaternion wxyz, at rest.
@@ -300,8 +294,6 @@ class SimulatedArm:
             )
             for item in self.task.objects
         }
-        self._object_bodies = np.array([model.body(name).id for name in self._object_names], dtype=int)
-        self._object_geoms = np.array([model.geom(name).id for name in self._object_names], dtype=int)
 
     def _place(self, joints: np.ndarray, width: float, poses: dict[str, tuple[float, ...] | np.ndarray]) -> None:
         data = self._data
@@ -317,7 +309,7 @@ class SimulatedArm:
 
     def _ramp_gripper(self, duration: float) -> None:
         width = float(self._data.qpos[self._finger_positions].sum())
-        self._gripper_width = max(self._gripper_width, width - self._deepest)
+        self._gripper_width = max(self._gripper_width, width - self._applied.deepest)
         reach = GRIPPER_SPEED * duration
         self._gripper_width += min(max(self._gripper_target - self._gripper_width, -reach), reach)
         self._data.ctrl[self._gripper_motor] = self._gripper_width / len(self._fingers)
@@ -346,7 +338,7 @@ class SimulatedArm:
     def _measure(self) -> tuple[DriverState, ObjectStates]:
         if self._measured is None:
             driver, objects = self._true_states()
-            self._measured = self._with_noise(driver, objects)
+            self._measured = self._noise.measured(driver, objects, self._physics, self._cycle)
         return self._measured
 
     def _true_states(self) -> tuple[DriverState, ObjectStates]:
@@ -355,39 +347,16 @@ class SimulatedArm:
             self._truth = self.true_driver_state(), self.true_object_states()
         return self._truth
 
-    def _noise(self, size: int) -> np.ndarray:
-        """Standard normal numbers (size,) of this seed and cycle, drawn in blocks since a generator is dear to make."""
-        block, row = divmod(self._cycle, _NOISE_CYCLES)
-        if self._noise_block is None or self._noise_block[0] != block:
-            generator = np.random.default_rng([self._seed, block])
-            self._noise_block = block, generator.standard_normal((_NOISE_CYCLES, size))
-        return self._noise_block[1][row]
+    def _make_noise(self) -> MeasurementNoise:
+        return MeasurementNoise(len(self.spec.joint_names), len(self._fingers), len(self._object_names))
 
-    def _with_noise(self, truth: DriverState, objects: ObjectStates) -> tuple[DriverState, ObjectStates]:
-        physics = self._physics
-        joints, pads, count = len(self.spec.joint_names), len(self._fingers), len(objects.names)
-        noise = self._noise(3 * joints + 6 + pads + 3 * count)
-        encoder, velocity, torque = noise[: 3 * joints].reshape(3, joints)
-        wrench, pad = noise[3 * joints : 3 * joints + 6], noise[3 * joints + 6 : 3 * joints + 6 + pads]
-        contact_forces = np.maximum(truth.contact_forces + physics.force_noise * pad, 0.0)
-        driver = copy(truth)
-        driver.joint_positions = truth.joint_positions + physics.encoder_noise * encoder
-        driver.joint_velocities = truth.joint_velocities + physics.encoder_noise / VELOCITY_WINDOW * velocity
-        driver.joint_torques = truth.joint_torques + 0.1 * physics.force_noise * torque
-        driver.wrench = truth.wrench + physics.force_noise * _WRENCH_SHARE * wrench
-        driver.contact_forces = contact_forces
-        driver.gripper_force = float(contact_forces.sum() / pads)
-        objects = copy(objects)
-        if count:
-            offset = physics.calibration_x, physics.calibration_y, physics.calibration_z
-            spread = physics.object_noise * noise[-3 * count :].reshape(count, 3)
-            objects.positions = objects.positions + spread + offset
-        if physics.calibration_yaw:
-            cosine, sine = np.cos(0.5 * physics.calibration_yaw), np.sin(0.5 * physics.calibration_yaw)
-            w, x, y, z = objects.quaternions_wxyz.T
-            turned = [cosine * w - sine * z, cosine * x - sine * y, cosine * y + sine * x, cosine * z + sine * w]
-            objects.quaternions_wxyz = np.stack(turned, axis=1)
-        return driver, objects
+    def _delay(self) -> float:
+        """Time from the command of this cycle to the motors [s]."""
+        return self._physics.actuator_delay
+
+    def _pixel_noise(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Standard normal numbers of this shape, of this seed and cycle."""
+        return np.random.default_rng([self._seed, self._cycle, 0xCA]).standard_normal(shape, dtype=np.float32)
 
     def _object_pose(self, name: str) -> np.ndarray:
         address, mocap = self._object_places[name]
@@ -426,14 +395,6 @@ def robot_state(kinematics: Kinematics, driver: DriverState, objects: ObjectStat
             )
         },
     )
-
-
-def _damping_ratio(restitution: float) -> float:
-    """Damping ratio of a contact that gives back this share of the speed: that of half a period of an oscillator."""
-    if restitution <= 0.0:
-        return 1.0
-    logarithm = np.log(restitution)
-    return float(min(1.0, -logarithm / np.hypot(np.pi, logarithm)))
 
 
 def _descends(model: mujoco.MjModel, body: int, ancestor: int) -> bool:

@@ -28,11 +28,23 @@ class Camera:
 
     def render(self, data: mujoco.MjData, camera: str) -> np.ndarray:
         """Picture (height, width, 3) uint8 RGB from a camera, by name."""
+        self._look(data, camera)
+        return self._renderer.render()
+
+    def depth(self, data: mujoco.MjData, camera: str) -> np.ndarray:
+        """Distances (height, width) float32 [m] along the axis of a camera, by name."""
+        self._renderer.enable_depth_rendering()
+        try:
+            self._look(data, camera)
+            return self._renderer.render()
+        finally:
+            self._renderer.disable_depth_rendering()
+
+    def _look(self, data: mujoco.MjData, camera: str) -> None:
         known = [self._model.camera(i).name for i in range(self._model.ncam)]
         if camera not in known:
             raise RenderingError(f"there is no camera '{camera}'; known are: {', '.join(known)}")
         self._renderer.update_scene(data, camera)
-        return self._renderer.render()
 
     def close(self) -> None:
         """Release the OpenGL context."""

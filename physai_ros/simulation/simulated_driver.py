@@ -106,7 +106,7 @@ class SimulatedDriver:
         self.episode_id = episode_id
         self.outcome = None
         self._test = task.test() if episode_id else None
-        self._goal = np.array(scenario.goal, dtype=float)
+        self._goal = self._physics.true_goal(scenario.goal)
         self._start = self.arm.sequence
         self._tested = -1
         return self.arm.sequence

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.simulation.arm import SimulatedArm
+from physai_ros.simulation.camera import RenderingError
 from physai_ros.simulation.physics import ROBOT_SIM_PARAMS, SHIFTED_ARM, PhysicsParameters, shifted_arm
+from physai_ros.simulation.simulated_driver import SimulatedDriver
 from physai_ros.tasks.catalog import load_task
 from physai_ros.tasks.task import Scenario
 
@@ -23,15 +25,26 @@ CHANGED = {
     "joint_damping": 4.0,
     "actuator_gain": 0.5,
     "actuator_delay": 0.05,
+    "backlash": 0.01,
+    "payload": 1.0,
     "grip_force": 8.0,
     "calibration_x": 0.01,
     "calibration_y": 0.01,
     "calibration_z": 0.01,
     "calibration_yaw": 0.1,
+    "goal_x": 0.01,
+    "goal_y": 0.01,
+    "goal_z": 0.01,
     "encoder_noise": 0.005,
     "object_noise": 0.005,
     "force_noise": 1.0,
+    "camera_noise": 0.05,
+    "depth_noise": 0.01,
+    "light": 0.5,
+    "background": 1.0,
 }
+VISUAL = ("camera_noise", "depth_noise", "light", "background")
+GOAL = ("goal_x", "goal_y", "goal_z")
 
 
 def values():
@@ -116,7 +129,34 @@ def grasp(arm: SimulatedArm, physics: PhysicsParameters) -> np.ndarray:
     return np.array(rows)
 
 
-@pytest.mark.parametrize("name", list(ROBOT_SIM_PARAMS))
+def views(arm: SimulatedArm, physics: PhysicsParameters) -> np.ndarray:
+    """Mean picture and depth of the scene, with the noise that one row of the picture has."""
+    arm.reset(TASK.sample_scenario(np.random.default_rng(0)), 1, physics)
+    picture, depth = arm.render("scene", 60, 80).astype(float), arm.depth("scene", 60, 80)
+    return np.concatenate([picture.mean(axis=(0, 1)), picture[30].std(axis=0), 1e3 * depth[30]])
+
+
+@pytest.mark.parametrize("name", VISUAL)
+def test_every_visual_parameter_takes_effect(arm, name):
+    changed = PhysicsParameters().with_values({name: CHANGED[name]})
+    try:
+        difference = np.abs(views(arm, changed) - views(arm, PhysicsParameters())).max()
+    except RenderingError as error:
+        assert "MUJOCO_GL" in str(error)
+        return
+    assert difference > 1.0
+
+
+@pytest.mark.parametrize("name", GOAL)
+def test_a_goal_lies_elsewhere_than_it_is_told(name):
+    driver = SimulatedDriver(SPEC, load_task("reach"), PhysicsParameters().with_values({name: 0.02}), 0)
+    tool = driver.arm.kinematics.tool_pose(SPEC.home_positions).position
+    told = np.array(tool) + [0.02 * (name == other) for other in GOAL]
+    driver.reset(driver.arm.task, Scenario({}, {}, tuple(told.tolist())), 0, "episode")
+    assert driver.test().evidence["distance_to_goal"] < 1e-3
+
+
+@pytest.mark.parametrize("name", [name for name in ROBOT_SIM_PARAMS if name not in (*VISUAL, *GOAL)])
 def test_every_parameter_takes_effect(arm, name):
     assert name in CHANGED
     changed = PhysicsParameters().with_values({name: CHANGED[name]})

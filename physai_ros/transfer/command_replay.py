@@ -1,0 +1,157 @@
+"""Recorded commands played again in the simulator: what the arm would have done, had it had these physics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from physai_ros.experience.episode import Episode
+from physai_ros.robot.spec import RobotSpec
+from physai_ros.simulation.arm import SimulatedArm
+from physai_ros.simulation.physics import PhysicsParameters
+from physai_ros.tasks.task import Scenario, Task
+
+STRIDE = 10
+"""Control cycles from one compared instant to the next: 0.1 s, as a policy decides."""
+
+MOST_CYCLES = 400
+"""Control cycles of an episode that are replayed: later an arm that failed stands still, or repeats itself."""
+
+_STILL = 5  # cycles at the start of an episode over which perceived poses are averaged
+_NOISELESS = dict.fromkeys(("encoder_noise", "object_noise", "force_noise", "camera_noise", "depth_noise"), 0.0)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One kind of measurement over an episode: `values` (t, k), `unit`, and the difference that counts as one."""
+
+    name: str
+    values: np.ndarray
+    unit: str
+    tolerance: float
+
+
+def channels_of(episode: Episode) -> dict[str, Channel]:
+    """What is compared of a recorded episode, by name, one row every `STRIDE` cycles.
+
+    `result` is what the task's test measured at the end: one row, NaN where it says nothing.
+    """
+    series = episode.series
+    rows = slice(0, min(len(episode), MOST_CYCLES), STRIDE)
+    distance = episode.outcome.evidence.get("distance_to_goal", np.nan)
+    poses = series["object_poses"][rows]
+    return _channels(
+        joints=series["joint_positions"][rows],
+        gripper=series["gripper_width"][rows],
+        wrench=series["wrench"][rows],
+        pads=series["contact_forces"][rows],
+        positions=poses[:, :, :3].reshape(len(poses), -1),
+        yaws=_yaws(poses[:, :, 3:]),
+        distance=distance,
+    )
+
+
+class CommandReplay:
+    """Plays the permitted commands of recorded episodes on a simulated arm with physics of one's choice.
+
+    Objects start where they were perceived at the episode's start, less the calibration of the physics in question: the
+    recording's own scenario is not looked at, since on an arm nobody knows where things really are.
+    """
+
+    def __init__(self, spec: RobotSpec, task: Task) -> None:
+        self.task = task
+        self._arm = SimulatedArm(spec, task)
+        self._heights = {item.name: item.size[2] for item in task.objects}
+
+    def run(self, episode: Episode, physics: PhysicsParameters) -> dict[str, Channel]:
+        """What would have been measured, without noise, in the channels of `channels_of` but the result."""
+        arm, series = self._arm, episode.series
+        physics = physics.with_values(_NOISELESS)
+        arm.reset(self.start(episode, physics), 0, physics)
+        joints, gripper, wrench, pads, positions, yaws = [], [], [], [], [], []
+        for cycle in range(min(len(episode), MOST_CYCLES)):
+            if cycle:
+                arm.step(series["commanded_positions"][cycle], float(series["gripper_command"][cycle]))
+            if cycle % STRIDE == 0:
+                driver, objects = arm.driver_state(), arm.object_states()
+                joints.append(driver.joint_positions)
+                gripper.append(driver.gripper_width)
+                wrench.append(driver.wrench)
+                pads.append(driver.contact_forces)
+                positions.append(objects.positions.ravel())
+                yaws.append(_yaws(objects.quaternions_wxyz[np.newaxis])[0])
+        return _channels(
+            joints=np.array(joints),
+            gripper=np.array(gripper),
+            wrench=np.array(wrench),
+            pads=np.array(pads),
+            positions=np.array(positions),
+            yaws=np.array(yaws),
+            distance=np.nan,
+        )
+
+    def distance(self, episode: Episode, physics: PhysicsParameters) -> float:
+        """Distance to the goal [m] that the task's test would have measured at the episode's end, NaN if it does not.
+
+        It takes no simulation: the end was recorded, and the physics say where goal and objects really were.
+        """
+        series, offset = episode.series, np.array([physics.calibration_x, physics.calibration_y, physics.calibration_z])
+        state = episode.state(-1)
+        state.joint_positions = series["joint_positions"][-_STILL:].mean(axis=0)
+        state.ee_position = self._arm.kinematics.tool_pose(state.joint_positions).position
+        seen = series["object_poses"][-_STILL:].mean(axis=0)
+        state.object_poses = {
+            name: np.concatenate([pose[:3] - offset, last[3:]])
+            for name, pose, last in zip(episode.object_names, seen, series["object_poses"][-1], strict=True)
+        }
+        outcome = self.task.test().update(state, 0.0, physics.true_goal(episode.context.goal))
+        return float(outcome.evidence.get("distance_to_goal", np.nan))
+
+    def start(self, episode: Episode, physics: PhysicsParameters) -> Scenario:
+        """The episode's start state as it was, had perception been off as these physics say."""
+        offset = physics.calibration_x, physics.calibration_y, physics.calibration_z
+        half = 0.5 * physics.calibration_yaw
+        poses = {}
+        for index, name in enumerate(episode.object_names):
+            seen = episode.series["object_poses"][:_STILL, index]
+            position = seen[:, :3].mean(axis=0) - offset
+            position[2] = max(position[2], 0.5 * self._heights[name])  # not inside the table
+            w, x, y, z = seen[0, 3:]
+            cosine, sine = np.cos(half), -np.sin(half)
+            turned = cosine * w - sine * z, cosine * x - sine * y, cosine * y + sine * x, cosine * z + sine * w
+            poses[name] = (*map(float, position), *map(float, turned))
+        home = tuple(episode.series["commanded_positions"][0].tolist())
+        return Scenario({}, poses, episode.context.goal, home)
+
+
+def _channels(
+    *,
+    joints: np.ndarray,
+    gripper: np.ndarray,
+    wrench: np.ndarray,
+    pads: np.ndarray,
+    positions: np.ndarray,
+    yaws: np.ndarray,
+    distance: float,
+) -> dict[str, Channel]:
+    """The channels with their units and tolerances, which are those of the tasks: what an arm can do with and without.
+
+    Joint angles count by 2 mrad, about 1 mm at the tool; the rest by what is felt in a grasp.
+    """
+    listed = [
+        Channel("joints", joints, "rad", 0.002),
+        Channel("gripper", gripper[:, np.newaxis], "m", 0.002),
+        Channel("force", wrench[:, :3], "N", 2.0),
+        Channel("pads", pads, "N", 2.0),
+        Channel("result", np.array([[distance]]), "m", 0.002),
+    ]
+    if positions.shape[1]:
+        listed += [Channel("objects", positions, "m", 0.004), Channel("headings", yaws, "rad", 0.05)]
+    return {channel.name: channel for channel in listed}
+
+
+def _yaws(quaternions_wxyz: np.ndarray) -> np.ndarray:
+    """Headings (t, n) [rad] of orientations (t, n, 4)."""
+    w, x, y, z = np.moveaxis(quaternions_wxyz, -1, 0)
+    return np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))

@@ -1,0 +1,142 @@
+"""Recordings beside replays as one vector of differences, with the weights that a likelihood gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from physai_ros.experience.episode import Episode
+from physai_ros.simulation.physics import PhysicsParameters
+from physai_ros.transfer.command_replay import Channel, CommandReplay, channels_of
+from physai_ros.transfer.parameter_space import ParameterSpace
+
+_STEP = 0.015  # of the unit cube, for differences: a delay's is 3 ms, more than a time step
+_ROBUST = 3.0  # tolerances beyond which a difference counts linearly (Huber)
+_LEAST_DEVIATION = 0.5  # tolerances: no channel is believed to be better, however well it was met
+_CANDIDATES = 400  # places of goals and objects that are tried before anything is simulated
+_DISTANT = 30.0  # tolerances beyond which it says no more than that something else happened
+
+
+class FitProblem:
+    """Differences of recordings from replays as one vector (m,), in tolerances; NaN counts as none."""
+
+    def __init__(
+        self,
+        replay: CommandReplay,
+        episodes: Sequence[Episode],
+        ended: Sequence[Episode],
+        space: ParameterSpace,
+    ) -> None:
+        self._replay, self._space = replay, space
+        self._episodes, self._ended = episodes, (*episodes, *ended)
+        self._targets = [channels_of(episode) for episode in episodes]
+        self._results = np.array([channels_of(e)["result"].values[0, 0] for e in self._ended])
+        self._tolerance = self._targets[0]["result"].tolerance
+        self.simulations = 0
+        self._simulated: dict[PhysicsParameters, list[dict[str, Channel]]] = {}
+        self._groups = [
+            (channel.name, episode, channel.values.shape)
+            for episode, target in enumerate(self._targets)
+            for channel in target.values()
+            if channel.name != "result"
+        ]
+        self._groups.append(("result", 0, (len(self._ended), 1)))
+
+    def residuals(self, point: np.ndarray) -> np.ndarray:
+        """The differences (m,) at a point (k,)."""
+        return self.residuals_of(PhysicsParameters().with_values(self._space.values(point)))
+
+    def residuals_of(self, physics: PhysicsParameters) -> np.ndarray:
+        """The differences (m,) with these physics."""
+        parts = []
+        # Where goals really are moves nothing: those who differ in that alone share a simulation.
+        moving = physics.with_values({"goal_x": 0.0, "goal_y": 0.0, "goal_z": 0.0})
+        if moving not in self._simulated:
+            self._simulated = dict(list(self._simulated.items())[-1:])
+            self._simulated[moving] = [self._replay.run(episode, moving) for episode in self._episodes]
+            self.simulations += len(self._episodes)
+        for target, simulated in zip(self._targets, self._simulated[moving], strict=True):
+            for name, channel in target.items():
+                if name == "result":
+                    continue
+                difference = channel.values - simulated[name].values
+                if name == "headings":
+                    # A cube looks the same after a quarter turn.
+                    difference = (difference + np.pi / 4) % (np.pi / 2) - np.pi / 4
+                parts.append((difference / channel.tolerance).ravel())
+        parts.append(self._result_differences(physics))
+        return np.clip(np.concatenate(parts), -_DISTANT, _DISTANT)
+
+    def _result_differences(self, physics: PhysicsParameters) -> np.ndarray:
+        """How far from the goal the episodes ended (n,) other than these physics say, in tolerances; 0 if unknown."""
+        said = np.array([self._replay.distance(episode, physics) for episode in self._ended])
+        return np.nan_to_num((self._results - said) / self._tolerance)
+
+    def placed(self, point: np.ndarray, prior_spread: float) -> np.ndarray:
+        """The point with goals and objects where they explain best how far from the goal the episodes ended.
+
+        One distance fits any place on a sphere, so that this has several minima: a population is searched, which is
+        cheap, since nothing need be simulated.
+        """
+        told = np.array([name.startswith(("goal_", "calibration_")) for name in self._space.names])
+        generator, best, least = np.random.default_rng(len(self._episodes)), point, np.inf
+        width = prior_spread
+        for index in range(_CANDIDATES + 1):
+            trial = np.where(told & (index > 0), best + width * generator.standard_normal(len(point)), best)
+            trial = np.clip(trial, 0.0, 1.0)
+            width = max(0.02, 0.99 * width)
+            physics = PhysicsParameters().with_values(self._space.values(trial))
+            differences = self._result_differences(physics)
+            nominal = self._space.nominal
+            cost = float(np.sum(huber_loss(differences) / _LEAST_DEVIATION**2))
+            cost += 0.5 * float(np.sum((trial - nominal) ** 2)) / prior_spread**2
+            if cost < least:
+                best, least = trial, cost
+        return best
+
+    def slopes(self, point: np.ndarray, here: np.ndarray) -> np.ndarray:
+        """Change (m, k) of the residuals by each coordinate."""
+        columns = np.zeros((len(here), len(point)))
+        # Goals first: they need no simulation but the one that was made last, at the point itself.
+        for index in sorted(range(len(point)), key=lambda i: not self._space.names[i].startswith("goal_")):
+            step = _STEP if point[index] + _STEP <= 1.0 else -_STEP
+            moved = point.copy()
+            moved[index] += step
+            columns[:, index] = (self.residuals(moved) - here) / step
+        return columns
+
+    def information(self, residuals: np.ndarray) -> np.ndarray:
+        """Weight (m,) of each difference in the posterior.
+
+        One over the variance that is left in its channel, less for outliers, and less for what repeats: neighbours in
+        time that agree are one witness (an autoregressive model of first order).
+        """
+        weights, start = np.zeros_like(residuals), 0
+        by_name: dict[str, list[tuple[slice, np.ndarray]]] = {}
+        for name, _episode, shape in self._groups:
+            size = int(np.prod(shape))
+            part = slice(start, start + size)
+            by_name.setdefault(name, []).append((part, residuals[part].reshape(shape)))
+            start += size
+        for groups in by_name.values():
+            everything = np.concatenate([values.ravel() for _, values in groups])
+            variance = max(float(np.mean(np.minimum(np.abs(everything), _ROBUST * 2) ** 2)), _LEAST_DEVIATION**2)
+            pairs = [(v[1:] * v[:-1]).sum() / max(float((v**2).sum()), 1e-9) for _, v in groups if len(v) > 2]
+            # Ends of episodes are witnesses of their own, however alike.
+            memory = float(np.clip(np.mean(pairs), 0.0, 0.98)) if pairs and name != "result" else 0.0
+            witness = (1.0 - memory) / (1.0 + memory)
+            for part, values in groups:
+                weights[part] = (witness * huber_weight(values) / variance).ravel()
+        return weights
+
+
+def huber_weight(residuals: np.ndarray) -> np.ndarray:
+    """Weight of each difference beside the square: 1, less for what is far off."""
+    return np.minimum(1.0, _ROBUST / np.maximum(np.abs(residuals), 1e-9))
+
+
+def huber_loss(residuals: np.ndarray) -> np.ndarray:
+    """Half the square of each difference, linear for what is far off."""
+    size = np.abs(residuals)
+    return np.where(size <= _ROBUST, 0.5 * size**2, _ROBUST * (size - 0.5 * _ROBUST))
