@@ -38,6 +38,8 @@ def live_graph(
     remappings: Mapping[str, Mapping[str, str]] | None = None,
     beside: Callable[[], AbstractContextManager] = nullcontext,
     more: Mapping[str, Mapping[str, object]] | None = None,
+    robot: str = "fr3_sim",
+    prepare: Callable[[Rollout, Path], None] | None = None,
 ) -> Iterator[tuple[SupervisedGraph, GraphMonitor]]:
     """The graph `sim`, paced, running episode after episode, and what listens to it, while the block lasts.
 
@@ -50,25 +52,32 @@ def live_graph(
         remappings: by node, names that it is to use in place of its own.
         beside: entered before the graph is waited for, and left with it.
         more: parameters by node.
+        robot: configuration of the arm, by name or path.
+        prepare: makes the run's folder ready in place of `first_policy`; it leaves a registry with an active version.
 
     Raises:
         TimeoutError: the arm did not begin to move under the policy.
     """
     with tempfile.TemporaryDirectory(prefix="physai-") as temporary:
         folder = Path(temporary) if run is None else run
-        rollout = Rollout(RobotSpec.load("fr3_sim"), load_task(task))
-        first_policy(
-            rollout,
-            folder,
-            TrainerConfig(seed=seed, warm_start_updates=_UPDATES),
-            demonstrations=demonstrations,
-            seed=seed,
-            noise=None,
-            on_demonstration=lambda _done, _total: None,
-            on_update=lambda _done, _total: None,
-        )
+        rollout = Rollout(RobotSpec.load(robot), load_task(task))
+        if prepare is None:
+            first_policy(
+                rollout,
+                folder,
+                TrainerConfig(seed=seed, warm_start_updates=_UPDATES),
+                demonstrations=demonstrations,
+                seed=seed,
+                noise=None,
+                on_demonstration=lambda _done, _total: None,
+                on_update=lambda _done, _total: None,
+            )
+        else:
+            prepare(rollout, folder)
+        rollout.close()
         names = ("driver_node", "policy_inference", "operator", "sparse_trainer", "evaluator", "episode_manager")
-        settings: dict = {name: {"task": task} for name in names}
+        settings: dict = {name: {"task": task, "robot": robot} for name in names}
+        settings |= {name: {"robot": robot} for name in ("sensor_fusion", "safety_monitor")}
         settings["driver_node"] |= {"mode": "paced", "seed": seed}
         settings["policy_inference"] |= {"mode": "paced"}
         # Nobody helps and nobody resumes: what a fault does is to be seen.

@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
+from physai_ros.evaluation.album import PictureAlbum, RolloutCameras
 from physai_ros.evaluation.conditions import NOMINAL, Condition
 from physai_ros.evaluation.driving import DemonstrationNoise, ScriptedDriver
 from physai_ros.evaluation.episode_log import EpisodeLog
 from physai_ros.evaluation.unfiltered import Unfiltered
 from physai_ros.experience.episode import Episode, EpisodeContext, EpisodeOutcome, Phase, Purpose
 from physai_ros.fusion.state_fuser import StateFuser
-from physai_ros.policy.runtime import ActingPolicy, PolicyRuntime
+from physai_ros.policy.runtime import CYCLES_PER_STEP, ActingPolicy, PolicyRuntime
 from physai_ros.robot.action import Intervention, RobotAction
 from physai_ros.robot.command import CommandSource, SafeCommand
 from physai_ros.robot.spec import RobotSpec
@@ -34,6 +35,9 @@ class Rollout:
     An episode is a function of scenario, seed, purpose, physics and policy alone: nothing is carried over from the
     episode before, so that results do not depend on which process ran what. Simulated time and sequence start at zero.
 
+    A policy that sees is shown every policy step what its cameras see at that instant. With `cameras` these are kept in
+    the episode's pictures, whoever drives.
+
     With `filtered` false everything passes unchecked, which shows what the safety monitor costs and saves.
 
     Raises:
@@ -49,10 +53,15 @@ class Rollout:
         policy: ActingPolicy | None = None,
         limits: SafetyLimits | None = None,
         filtered: bool = True,
+<<<<<<< HEAD
         make_arm: Callable[[Task], SimulatedArm] | None = None,
+=======
+        cameras: RolloutCameras | None = None,
+>>>>>>> 598887a (Policies see: cameras to the fusion's observation, to the policy in the graph and in rollouts; benches of latency, isolation and fusion)
     ) -> None:
         """Take robot and task; `make_arm` makes another arm than the simulator's own, such as a twin."""
         self.spec = spec
+        self._cameras = cameras
         self.task = task
         self._physics = physics or PhysicsParameters()
         self._driver = SimulatedDriver(spec, task, self._physics, 0, lock_step=True, make_arm=make_arm)
@@ -98,16 +107,23 @@ class Rollout:
         if not demonstrate and self.runtime.policy is None:
             raise RuntimeError("no policy is loaded: give Rollout a policy, or run a demonstration")
         state = self._start(scenario, seed, (physics or self._physics).with_values(condition.physics))
-        needed = ("joints", "objects") if self.task.objects else ("joints",)
+        by_sight = not demonstrate and not self.runtime.needs_objects
+        needed = ("joints",) if by_sight or not self.task.objects else ("joints", "objects")
         start = state.sequence
         self.runtime.start_episode(scenario.goal, episode_id, start)
         person = self._person if operator or demonstrate else None
         if person is not None:
             generator = np.random.default_rng([seed, 0x0B])
+<<<<<<< HEAD
             # Whoever sees the world with their own eyes is not misled by how a goal is told.
             goal = tuple(self.arm.physics.true_goal(scenario.goal).tolist())
             person.start_episode(goal, episode_id, start, generator, demonstrate=demonstrate, noise=noise)
         log = EpisodeLog()
+=======
+            person.start_episode(scenario.goal, episode_id, start, generator, demonstrate=demonstrate, noise=noise)
+        self.runtime.cameras.reset()
+        log, album = EpisodeLog(), PictureAlbum(self._cameras, None if demonstrate else self.runtime.senses)
+>>>>>>> 598887a (Policies see: cameras to the fusion's observation, to the policy in the graph and in rollouts; benches of latency, isolation and fusion)
         outcome, end_reason = Outcome(), "timeout"
         for cycle in range(int((self.task.time_limit + GRACE) * self.spec.control_rate)):
             if cycle:
@@ -117,6 +133,8 @@ class Rollout:
             elapsed = cycle * self.spec.control_period
             objects = self.arm.object_states() if condition.sees_objects(elapsed) else None
             fused = self._fuser.fuse(state, objects, state.stamp)
+            if cycle % CYCLES_PER_STEP == 0:
+                self.runtime.cameras.add_all(album.take(self.arm, state.stamp))
             blind = not all(fused.modality(name).valid for name in needed)
             proposal = None if demonstrate or blind else self.runtime.act(fused)
             intervention = None if person is None else person.drive(self.arm.task_state())
@@ -153,6 +171,7 @@ class Rollout:
             joint_names=self.spec.joint_names,
             object_names=tuple(item.name for item in self.task.objects),
             series=log.series(),
+            pictures=album.pictures(),
         )
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from physai_ros.fusion.timeline import Reading
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.rotation import quaternion_wxyz
 from physai_ros.robot.spec import RobotSpec
@@ -52,14 +53,19 @@ class StateFuser:
         self._gripper = np.full(3, np.nan)
         self._objects = {name: np.full(7, np.nan) for name in self.required_objects}
 
-    def fuse(self, driver_state: DriverState, objects: ObjectStates | None, now: float) -> RobotState:
-        """State at the instant of the joint sample, judged at `now` [s]."""
+    def fuse(
+        self, driver_state: DriverState, objects: ObjectStates | None, now: float, wrench: Reading | None = None
+    ) -> RobotState:
+        """State at the instant of the joint sample, judged at `now` [s].
+
+        `wrench` (6,) is that of a sensor of its own at that instant; None: the driver's.
+        """
         if driver_state.sequence < self._sequence:
             self.reset()
         age = now - driver_state.stamp
         modalities = (
             self._fuse_joints(driver_state, age),
-            self._fuse_wrench(driver_state, age),
+            self._fuse_wrench(driver_state, age) if wrench is None else self._take_wrench(wrench),
             self._fuse_contacts(driver_state, age),
             self._fuse_gripper(driver_state, age),
             self._fuse_objects(objects, now),
@@ -134,6 +140,11 @@ class StateFuser:
         if not reason:
             self._wrench = np.array(state.wrench, dtype=float)
         return Modality("wrench", not reason, age, reason)
+
+    def _take_wrench(self, reading: Reading) -> Modality:
+        if not reading.reason:
+            self._wrench = reading.values
+        return Modality("wrench", not reading.reason, reading.age, reading.reason)
 
     def _fuse_contacts(self, state: DriverState, age: float) -> Modality:
         reason = _age_reason(age, self._joint_timeout)

@@ -44,6 +44,7 @@ class Parameters:
     physics_values: tuple[float, ...] = parameter((), "Their values, in SI units.")
     publish_clock: bool = parameter(False, "Publish simulated time on /clock; one graph at a time may.")
     camera: str = parameter("scene", "Camera to publish.", choices=("scene", "wrist"))
+    cameras: tuple[str, ...] = parameter((), "Cameras to publish, of scene and wrist; empty: the one of `camera`.")
     camera_rate: float = parameter(0.0, "Pictures a second of simulated time [Hz]; 0: none.", minimum=0.0, maximum=60.0)
     camera_height: int = parameter(120, "Height of a picture [pixel].", minimum=16, maximum=1080)
     camera_width: int = parameter(160, "Width of a picture [pixel].", minimum=16, maximum=1920)
@@ -74,16 +75,20 @@ class DriverNode(ManagedNode):
         self._joints = self.publisher(JointState, "joint_states", qos.SENSOR_WRITER)
         self._urdf = spec.urdf_path.read_text(encoding="utf-8")
         self._clock_writer = self.publisher(Clock, "/clock", qos.CLOCK_WRITER) if p.publish_clock else None
-        self._pictures = None
+        self._pictures = {}
+        self._drawn, self._first = -1, 0
         if p.camera_rate:
-            self._pictures = self.publisher(Image, f"camera/{p.camera}/image_raw", qos.SENSOR_WRITER)
+            topics = {name: f"camera/{name}/image_raw" for name in p.cameras or (p.camera,)}
+            self._pictures = {name: self.publisher(Image, topics[name], qos.SENSOR_WRITER) for name in topics}
             self._picture_cycles = max(1, round(spec.control_rate / p.camera_rate))
-            self._draw(self._driver.arm.sequence)  # no OpenGL: say so now
+            self._draw()  # no OpenGL: say so now
         self.subscribe(msg.SafeCommand, "safe_command", self._on_command, qos.COMMAND)
         self.serve(srv.ResetWorld, "reset_world", self._reset_world)
         serve_driver(self, self._driver, self._publish)
         self.serve(srv.SetRandomization, "set_randomization", self._randomize)
-        self.every(_REPEAT if self._lock_step else spec.control_period, self._tick)
+        cycle = self.time_cycles(spec.control_period, self._tick)
+        self.cycle_times.paced = not self._lock_step
+        self.every(_REPEAT if self._lock_step else spec.control_period, cycle)
         self._sent = -np.inf
 
     def _make_driver(self, spec: RobotSpec, physics: PhysicsParameters) -> SimulatedDriver:
@@ -153,16 +158,25 @@ class DriverNode(ManagedNode):
             self._outcomes.publish(
                 outcome_message(outcome, stamp=arm.time, episode_id=driver.episode_id, state_sequence=arm.sequence)
             )
-        if self._pictures is not None and arm.sequence % self._picture_cycles == 0:
-            self._draw(arm.sequence)
+        # Counted from the last reset, so that the first state of an episode is seen, and every policy step after it.
+        if self._pictures and (arm.sequence - self._first) % self._picture_cycles == 0:
+            self._draw()
 
-    def _draw(self, sequence: int) -> None:
+    def _draw(self) -> None:
         p, arm = self.parameters, self._driver.arm
-        if sequence == getattr(self, "_drawn", None):
-            return
-        self._drawn = sequence
-        picture = arm.render(p.camera, p.camera_height, p.camera_width)
-        self._pictures.publish(image_message(picture, arm.time, f"{p.camera}_optical_frame"))
+        again = arm.sequence == self._drawn
+        if again and not self._lock_step:
+            return  # where nothing drives time, pictures of it would be all there is
+        if not again:
+            self._newest = {
+                name: image_message(
+                    arm.render(name, p.camera_height, p.camera_width), arm.time, f"{name}_optical_frame"
+                )
+                for name in self._pictures
+            }
+        self._drawn = arm.sequence
+        for name, publisher in self._pictures.items():
+            publisher.publish(self._newest[name])
 
     def _reset_world(
         self, request: srv.ResetWorld.Request, response: srv.ResetWorld.Response
@@ -173,7 +187,7 @@ class DriverNode(ManagedNode):
             generator = np.random.default_rng(request.seed)
             text = request.scenario_json
             scenario = Scenario.from_json(text) if text else task.sample_scenario(generator)
-            response.start_sequence = self._driver.reset(task, scenario, request.seed, request.episode_id)
+            self._first = response.start_sequence = self._driver.reset(task, scenario, request.seed, request.episode_id)
         except ValueError as error:
             response.message = str(error)
             return response

@@ -15,6 +15,7 @@ from physai_ros.policy.loader import PolicyLoader
 from physai_ros.policy.lock_step import LockStepOrder
 from physai_ros.policy.registry import PolicyRegistry
 from physai_ros.policy.runtime import ActingPolicy, PolicyRuntime
+from physai_ros.policy.sight import CameraMemory
 from physai_ros.robot.action import ALARM_LEVEL
 from physai_ros.robot.hold import hold_action
 from physai_ros.robot.kinematics import Kinematics
@@ -23,6 +24,7 @@ from physai_ros.robot.state import RobotState
 from physai_ros.ros import qos
 from physai_ros.ros.conversions import from_message, to_message
 from physai_ros.ros.lifecycle import ERROR, OK, WARN, ManagedNode, run
+from physai_ros.ros.observations import pictures_of
 from physai_ros.ros.parameters import parameter
 from physai_ros.tasks.catalog import load_task
 from physai_ros.tasks.task import Task
@@ -36,6 +38,10 @@ class Parameters:
     task: str = parameter("pick_place", "Task that the policy is for; `episode` may name another.")
     mode: str = parameter("paced", "As the driver's.", choices=("paced", "lock_step"))
     registry: str = parameter("registry", "Folder of the policy versions.")
+    image_timeout: float = parameter(0.25, "Age at which a picture is not looked at [s].", minimum=0.001, maximum=10.0)
+    wait_for_pictures: bool = parameter(
+        False, "In lock-step: a decision of a policy that sees waits for the pictures of its own instant."
+    )
     threads: int = parameter(1, "Threads of the network.", minimum=1, maximum=64)
 
 
@@ -53,6 +59,7 @@ class PolicyInference(ManagedNode):
         self._kinematics = Kinematics(self._spec)
         self._registry = PolicyRegistry(p.registry)
         self._episode = EpisodeContext()
+        self._cameras = CameraMemory(p.image_timeout)
         self._runtime: PolicyRuntime | None = None
         self._task: Task | None = None
         self._use_task(p.task)
@@ -61,7 +68,10 @@ class PolicyInference(ManagedNode):
         self._chunks = self.publisher(msg.ActionChunk, "action_chunk", qos.EVENT)
         # Lock-step waits for every message; paced, only the newest counts.
         profile = qos.RECORD if p.mode == "lock_step" else qos.CONTROL
-        self.subscribe(msg.RobotState, "robot_state", self._on_state, profile)
+        cycle = self.time_cycles(self._spec.control_period, self._on_state)
+        self.cycle_times.paced = p.mode == "paced"
+        self.subscribe(msg.RobotState, "robot_state", cycle, profile)
+        self.subscribe(msg.Observation, "observation", self._on_observation, qos.SENSOR)
         self.subscribe(msg.SafeCommand, "safe_command", self._on_command, profile)
         self.subscribe(msg.EpisodeContext, "episode", self._on_episode, qos.LATCHED)
         self.subscribe(msg.PolicyUpdate, "policy_update", self._on_update, qos.LATCHED)
@@ -96,6 +106,12 @@ class PolicyInference(ManagedNode):
             return WARN, f"holds, cannot use {self._blind}", values
         if self._problem:
             return ERROR, self._problem, values
+        glimpse = self._runtime.glimpse
+        if glimpse is not None:
+            values["picture_age"] = f"{glimpse.oldest_age:.3f}"
+            if glimpse.reasons:
+                unseen = "; ".join(f"camera {name}: {reason}" for name, reason in glimpse.reasons.items())
+                return WARN, f"acts without {unseen}", values
         if self._answer is not None:
             values["uncertainty"] = self._answer.uncertainty
             if self._answer.uncertainty > ALARM_LEVEL:
@@ -120,7 +136,9 @@ class PolicyInference(ManagedNode):
 
     def _make_runtime(self, kinematics: Kinematics, policy: ActingPolicy | None = None) -> PolicyRuntime:
         task = self._task
-        return PolicyRuntime(self._spec, kinematics, task.features, task.action_axes, task.action_scale, policy)
+        return PolicyRuntime(
+            self._spec, kinematics, task.features, task.action_axes, task.action_scale, policy, cameras=self._cameras
+        )
 
     def _load(self, version: str) -> ActingPolicy:
         """Runs in the loader's thread, on a runtime of its own."""
@@ -188,6 +206,15 @@ class PolicyInference(ManagedNode):
         elif not by_policy:
             self._runtime.interrupt()
 
+    def _on_observation(self, message: msg.Observation) -> None:
+        try:
+            self._cameras.add_all(pictures_of(message))
+        except ValueError as error:
+            self.get_logger().warning(f"observation refused: {error}", throttle_duration_sec=1.0)
+            return
+        if self._in_order is not None:
+            self._follow()
+
     def _on_state(self, message: msg.RobotState) -> None:
         if self._answer is not None and self._answer.state_sequence == message.sequence:
             if self._in_order is not None:
@@ -205,14 +232,21 @@ class PolicyInference(ManagedNode):
         if self._episode.phase != Phase.RUNNING:
             self._in_order.keep_newest()
             return
-        while self._ready and (turn := self._in_order.next()) is not None:
+        while self._ready and (turn := self._in_order.next(self._seen)) is not None:
             state, interrupted = turn
             if interrupted:
                 self._runtime.interrupt()
             self._respond(state)
 
+    def _seen(self, state: RobotState) -> bool:
+        """Whether what a decision in this state looks at has come."""
+        senses = self._runtime.senses
+        if not self.parameters.wait_for_pictures or senses is None or not self._runtime.decides_at(state):
+            return True
+        return self._cameras.shows(senses.cameras, state.stamp)
+
     def _respond(self, state: RobotState) -> None:
-        needed = ("joints", "objects") if self._task.objects else ("joints",)
+        needed = ("joints", "objects") if self._task.objects and self._runtime.needs_objects else ("joints",)
         self._blind = next((f"{name}: {m.reason}" for name in needed if not (m := state.modality(name)).valid), "")
         if self._blind:
             return  # nothing to act on: silence is answered by a hold
@@ -224,6 +258,7 @@ class PolicyInference(ManagedNode):
             action = hold_action(state, self._acted, self._spec.control_period, self._episode.episode_id)
         self._answer = to_message(action)
         self._actions.publish(self._answer)
+        self.cycle_times.add_age(action.stamp - action.observation_stamp)
         if self._runtime.last_chunk is not chunk:
             self._chunks.publish(to_message(self._runtime.last_chunk))
 

@@ -106,7 +106,8 @@ class SafetyMonitor(ManagedNode):
         self._commands = self.publisher(msg.SafeCommand, "safe_command", qos.CONTROL_WRITER)
         self._status = self.publisher(msg.SafetyStatus, "safety_status", qos.EVENT)
         self._markers = self.publisher(MarkerArray, "markers", qos.EVENT)
-        self.subscribe(msg.DriverState, "driver_state", self._on_state, qos.CONTROL)
+        cycle = self.time_cycles(spec.control_period, self._on_state)
+        self.subscribe(msg.DriverState, "driver_state", cycle, qos.CONTROL)
         self.subscribe(msg.RobotAction, "proposed_action", self._on_proposal, qos.CONTROL)
         self.subscribe(msg.Intervention, "intervention", self._on_intervention, qos.INTERVENTION)
         self.subscribe(msg.EpisodeContext, "episode", self._on_episode, qos.LATCHED)
@@ -185,6 +186,7 @@ class SafetyMonitor(ManagedNode):
             if message.lock_step and message.sequence == self._answer.state_sequence:
                 self._commands.publish(self._answer)  # the driver asks again
             return
+        self.cycle_times.paced = not message.lock_step
         self._state = from_message(message)
         self._decide()
 

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from sensor_msgs.msg import Image
+import numpy as np
+from geometry_msgs.msg import WrenchStamped
+from sensor_msgs.msg import CompressedImage, Image
 
 from physai_ros import msg
 from physai_ros.fusion.camera_timeline import CameraTimeline
 from physai_ros.fusion.state_fuser import StateFuser
+from physai_ros.fusion.timeline import SensorTimeline
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverState, Modality, ObjectStates, is_overtaken
 from physai_ros.ros import qos
 from physai_ros.ros.conversions import from_message, to_message
-from physai_ros.ros.images import image_message, rgb_array
+from physai_ros.ros.geometry import wrench_array
+from physai_ros.ros.images import compressed_rgb_array, rgb_array
 from physai_ros.ros.lifecycle import OK, WARN, ManagedNode, run
+from physai_ros.ros.observations import observation_message
 from physai_ros.ros.parameters import parameter
-from physai_ros.ros.stamps import seconds_of, set_time
+from physai_ros.ros.stamps import seconds_of
 from physai_ros.tasks.catalog import load_task
 
 
@@ -31,7 +37,13 @@ class Parameters:
     task: str = parameter("pick_place", "Task whose objects must be seen; `episode` may name another.")
     joint_timeout: float = parameter(0.05, "Age at which joint data are stale [s].", minimum=0.001, maximum=1.0)
     object_timeout: float = parameter(0.25, "Age at which object poses are stale [s].", minimum=0.001, maximum=10.0)
+    wrench_topic: str = parameter(
+        "", "Topic of a wrist sensor's WrenchStamped, tool frame; empty: the driver's wrench."
+    )
+    wrench_timeout: float = parameter(0.05, "Age at which a wrench is stale [s].", minimum=0.001, maximum=1.0)
     cameras: tuple[str, ...] = parameter((), "Cameras to take in, as in camera/<name>/image_raw.")
+    compressed: bool = parameter(False, "Take pictures compressed, as in camera/<name>/image_raw/compressed.")
+    image_timeout: float = parameter(0.25, "Age at which a picture is stale [s].", minimum=0.001, maximum=10.0)
     image_height: int = parameter(84, "Height of a picture in `observation` [pixel].", minimum=8, maximum=1080)
     image_width: int = parameter(84, "Width of a picture in `observation` [pixel].", minimum=8, maximum=1920)
 
@@ -49,14 +61,23 @@ class SensorFusion(ManagedNode):
         self._kinematics = Kinematics(self._spec)
         self._task = ""
         self._look_for(p.task)
-        self._cameras = CameraTimeline(p.cameras, p.image_height, p.image_width)
+        self._cameras = CameraTimeline(p.cameras, p.image_height, p.image_width, timeout=p.image_timeout)
         self._states = self.publisher(msg.RobotState, "robot_state", qos.CONTROL_WRITER)
         self._observations = self.publisher(msg.Observation, "observation", qos.SENSOR_WRITER)
         self.subscribe(msg.ObjectStates, "objects", self._on_objects, qos.CONTROL)
-        self.subscribe(msg.DriverState, "driver_state", self._on_driver_state, qos.CONTROL)
+        cycle = self.time_cycles(self._spec.control_period, self._on_driver_state)
+        self.subscribe(msg.DriverState, "driver_state", cycle, qos.CONTROL)
         self.subscribe(msg.EpisodeContext, "episode", self._on_episode, qos.LATCHED)
+        self._wrench: SensorTimeline | None = None
+        if p.wrench_topic:
+            self._wrench = SensorTimeline(6, timeout=p.wrench_timeout)
+            self.subscribe(WrenchStamped, p.wrench_topic, self._on_wrench, qos.SENSOR)
         for camera in p.cameras:
-            self.subscribe(Image, f"camera/{camera}/image_raw", partial(self._on_image, camera), qos.SENSOR)
+            topic = f"camera/{camera}/image_raw"
+            if p.compressed:
+                topic += "/compressed"
+            kind, decode = (CompressedImage, compressed_rgb_array) if p.compressed else (Image, rgb_array)
+            self.subscribe(kind, topic, partial(self._on_image, camera, decode), qos.SENSOR)
         self._forget()
 
     def deactivate(self) -> None:
@@ -76,6 +97,8 @@ class SensorFusion(ManagedNode):
     def _forget(self) -> None:
         self._fuser.reset()
         self._cameras.reset()
+        if self._wrench is not None:
+            self._wrench.reset()
         self._objects: ObjectStates | None = None
         self._waiting: DriverState | None = None
         self._newest = -1
@@ -103,6 +126,7 @@ class SensorFusion(ManagedNode):
         if not message.lock_step and is_overtaken(message.sequence, self._newest):
             return
         self._newest = message.sequence
+        self.cycle_times.paced = not message.lock_step
         try:
             state = from_message(message)
         except ValueError as error:
@@ -128,31 +152,28 @@ class SensorFusion(ManagedNode):
     def _fuse(self, state: DriverState) -> None:
         self._waiting = None
         # The state is judged as it comes; driver and perception stamp with one clock.
-        fused = self._fuser.fuse(state, self._objects, state.stamp)
+        wrench = self._wrench.reading(state.stamp) if self._wrench is not None else None
+        fused = self._fuser.fuse(state, self._objects, state.stamp, wrench)
+        if self._cameras.cameras:
+            self._cameras.add_sample(fused.stamp, fused.sequence)
+            fused.modalities += self._cameras.modalities(fused.stamp)
         self._states.publish(to_message(fused))
         self._modalities = fused.modalities
         self._fused += 1
-        if self._cameras.cameras:
-            self._cameras.add_sample(fused.stamp, fused.sequence)
 
-    def _on_image(self, camera: str, message: Image) -> None:
-        cameras = self._cameras
+    def _on_wrench(self, message: WrenchStamped) -> None:
+        reason = self._wrench.add(seconds_of(message.header.stamp), wrench_array(message.wrench))
+        if reason:
+            self._refuse("wrench", ValueError(reason))
+
+    def _on_image(self, camera: str, decode: Callable[[object], np.ndarray], message: Image | CompressedImage) -> None:
         try:
-            cameras.add_picture(camera, seconds_of(message.header.stamp), rgb_array(message))
+            due = self._cameras.add_picture(camera, seconds_of(message.header.stamp), decode(message))
         except ValueError as error:
             self._refuse(f"camera/{camera}", error)
             return
-        if not cameras.complete:
-            return
-        stamp, sequence, pictures, ages = cameras.observation()
-        observation = msg.Observation(state_sequence=sequence, camera_names=list(cameras.cameras), ages=ages)
-        set_time(observation.header.stamp, stamp)
-        observation.header.frame_id = self._spec.base_frame
-        observation.images = [
-            image_message(picture, stamp, f"{name}_optical_frame")
-            for name, picture in zip(cameras.cameras, pictures, strict=True)
-        ]
-        self._observations.publish(observation)
+        if due:
+            self._observations.publish(observation_message(self._cameras.observation(), self._spec.base_frame))
 
     def _refuse(self, topic: str, error: ValueError) -> None:
         self._malformed += 1

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from diagnostic_msgs.msg import DiagnosticArray
 from std_srvs.srv import SetBool
 from visualization_msgs.msg import MarkerArray
 
@@ -30,6 +31,7 @@ from physai_ros.training.config import HINDSIGHT, TrainerConfig
 from physai_ros.training.dataset import TransitionBuilder
 from physai_ros.training.gate import GateConfig
 from physai_ros.training.samplers import SAMPLERS
+from physai_ros.training.throttle import Throttle
 
 _DEFAULTS = TrainerConfig()
 _TICK = 0.02  # [s]
@@ -111,6 +113,8 @@ class SparseTrainerNode(ManagedNode):
         self._feedback: OrderedDict[str, EpisodeFeedbackRecord] = OrderedDict()
         self.subscribe(msg.EpisodeFeedback, "episode_feedback", self._on_feedback, qos.EVENT)
         self.serve(SetBool, "pause_training", self._on_pause)
+        self._throttle = Throttle(p.cpu_share)
+        self.subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.EVENT)
         self.every(_TICK, self._tick)
         self.every(2.0, self._reconcile)
         self.every(1.0, self._publish_status)
@@ -143,6 +147,7 @@ class SparseTrainerNode(ManagedNode):
             return super().diagnose()
         left_out = self._training.quarantined
         values = {"quarantined": len(left_out), "last_quarantined": left_out[-1] if left_out else ""}
+        values |= {"permitted_share": f"{self._throttle.share:.3f}", "throttle_cuts": self._throttle.cuts}
         return (WARN if self._problem else OK), self._problem or self._state(), values
 
     def _state(self) -> str:
@@ -170,7 +175,8 @@ class SparseTrainerNode(ManagedNode):
 
     def _tick(self) -> None:
         now = time.monotonic()
-        self._credit = min(self._credit + self.parameters.cpu_share * (now - self._credited), _BURST)
+        share = self._throttle.update(now, training=self._training.busy and not self._paused)
+        self._credit = min(self._credit + share * (now - self._credited), _BURST)
         self._credited = now
         if self._paused or self._problem or self._credit < 0 or not self._training.busy:
             return
@@ -182,6 +188,14 @@ class SparseTrainerNode(ManagedNode):
         self._credit -= time.process_time() - before
         if not self._training.busy:
             self._publish_status()
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        """What the nodes of control, in this namespace, say of their deadlines."""
+        for status in message.status:
+            if status.name.startswith(self.get_namespace().rstrip("/") + "/"):
+                for pair in status.values:
+                    if pair.key == "missed_deadlines":
+                        self._throttle.heard(status.name, int(pair.value))
 
     def _fail(self, error: Exception) -> None:
         """Training stops until the next look at the store; control goes on."""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from physai_ros.policy.deciding import Decider, Deciding, DecisionInputs, DecisionOutputs
 from physai_ros.policy.network import Prediction, RobotPolicyNetwork
 
 
@@ -38,8 +39,10 @@ class ActingNetwork:
     def start_episode(self) -> None:
         """Nothing is remembered that would have to be forgotten."""
 
-    def predict(self, observation: np.ndarray, image: np.ndarray | None = None) -> Prediction:
-        """The decision for one observation (observation_size,) float32; a picture is not looked at.
+    def predict(
+        self, observation: np.ndarray, image: np.ndarray | None = None, seen: np.ndarray | None = None
+    ) -> Prediction:
+        """The decision for one observation (observation_size,) float32; pictures are not looked at.
 
         Raises:
             ValueError: the observation has another length.
@@ -62,43 +65,69 @@ class ActingNetwork:
 
 
 class SensingNetwork:
-    """A `RobotPolicyNetwork` of any architecture that decides on one observation, with a picture where there is one.
+    """A `RobotPolicyNetwork` of any architecture that decides on one observation, with pictures where there are any.
 
     What it has seen of an episode is remembered as far as the network looks back.
     """
 
-    def __init__(self, network: RobotPolicyNetwork) -> None:
+    def __init__(self, network: RobotPolicyNetwork, decider: Decider | None = None) -> None:
+        """Decide by `decider`, or in torch, operation by operation."""
         self.architecture = network.architecture
-        self._network = network.eval()
+        self.decider = decider or EagerDecider(network)
         self.start_episode()
 
     def start_episode(self) -> None:
         """Forget what was observed."""
         self._seen: deque[np.ndarray] = deque(maxlen=self.architecture.window)
 
-    def predict(self, observation: np.ndarray, image: np.ndarray | None = None) -> Prediction:
-        """The decision for one observation (observation_size,) float32 and picture (height, width, channels) uint8.
+    def predict(
+        self, observation: np.ndarray, image: np.ndarray | None = None, seen: np.ndarray | None = None
+    ) -> Prediction:
+        """The decision for one observation (observation_size,) float32 and image (height, width, channels) uint8.
+
+        `seen` (pictures,) says which pictures of the image are there; None: all, if there is an image.
 
         Raises:
-            ValueError: observation or picture have another shape than those that it was trained on.
+            ValueError: observation or image have another shape than those that it was trained on.
         """
         shape = self.architecture
         _check(observation, shape.observation_size)
         self._seen.append(observation)
         window = np.full((shape.window, shape.observation_size), np.nan, dtype=np.float32)
         window[shape.window - len(self._seen) :] = self._seen
-        images = None if image is None or not shape.sees else torch.from_numpy(np.ascontiguousarray(image))[None]
+        output = self.decider(DecisionInputs(window, *self._sight(image, seen)))
+        actions = output.actions.astype(float)
+        return Prediction(actions, float(output.value), float(output.spread), output.features)
+
+    def _sight(self, image: np.ndarray | None, seen: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+        senses = self.architecture.senses
+        if senses is None or senses.image is None:
+            return None, None
+        pictures = len(senses.sights)
+        if image is None:
+            return np.zeros(senses.image, dtype=np.uint8), np.zeros(pictures, dtype=bool)
+        return image, np.ones(pictures, dtype=bool) if seen is None else seen
+
+
+class EagerDecider:
+    """Torch, operation by operation: what the others are compared with."""
+
+    name = "eager"
+
+    def __init__(self, network: RobotPolicyNetwork) -> None:
+        self._deciding = Deciding(network)
+
+    def __call__(self, inputs: DecisionInputs) -> DecisionOutputs:
+        """The decision; pictures of which none is seen are not looked at."""
+        if inputs.seen is not None and not inputs.seen.any():
+            inputs = inputs._replace(image=None, seen=None)
         with torch.inference_mode():
-            output = self._network(torch.from_numpy(window)[None], images)
-            members = output.actions[0]
-            spread = members[:, 0].std(dim=0, correction=0).mean()
-            value = torch.sigmoid(output.value_logits[0])
-            actions = members.mean(dim=0).clamp(-1.0, 1.0).double().numpy()
-        return Prediction(actions, float(value), float(spread), output.features[0].numpy())
+            output = self._deciding(*(torch.from_numpy(np.ascontiguousarray(array)) for array in inputs.arrays()))
+        return DecisionOutputs(*(tensor.numpy() for tensor in output))
 
 
 def ready_to_act(network: RobotPolicyNetwork) -> ActingNetwork | SensingNetwork:
-    """The quickest of what decides as the network does."""
+    """The quickest of what decides as the network does, without a trial (`policy.runtimes` tries)."""
     return ActingNetwork(network) if network.architecture.is_plain else SensingNetwork(network)
 
 

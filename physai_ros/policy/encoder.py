@@ -22,6 +22,9 @@ class EncoderShape:
     """Lengths of the vectors, 0 for none, `image` (height, width, channels) or None, and of the `features`.
 
     `dropout` is the chance with which training hides a modality that is there, so that its absence is learned.
+    `cameras` names those whose pictures lie side by side along the channels of the image, three each; each is a
+    modality of its own, seen or not. Without a name the image is one picture of any camera. What the policy is
+    `blind_to`, of the vectors, lies in the observation and is not looked at: where objects are, for a policy that sees.
     """
 
     proprioception: int
@@ -30,22 +33,54 @@ class EncoderShape:
     image: tuple[int, int, int] | None = None
     features: int = 128
     dropout: float = 0.1
+    cameras: tuple[str, ...] = ()
+    blind_to: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if min(self.proprioception, self.tactile, self.task) < 0 or self.features < 1 or not 0 <= self.dropout < 1:
             raise ValueError(f"not a shape of an encoder: {self}")
+        if self.cameras and (self.image is None or self.image[2] != 3 * len(self.cameras)):
+            raise ValueError(
+                f"cameras {', '.join(self.cameras)} with an image of {self.image}: give height, width and three "
+                f"channels a camera, {3 * len(self.cameras)}"
+            )
+        if unknown := sorted(set(self.blind_to) - set(VECTORS)):
+            raise ValueError(f"cannot be blind to {', '.join(unknown)}; expected some of {', '.join(VECTORS)}")
 
     @classmethod
     def of_observation(
-        cls, task_features: int, action_axes: int, image: tuple[int, int, int] | None = None, features: int = 128
+        cls,
+        task_features: int,
+        action_axes: int,
+        image: tuple[int, int, int] | None = None,
+        features: int = 128,
+        cameras: tuple[str, ...] = (),
+        blind_to: tuple[str, ...] = (),
     ) -> EncoderShape:
         """The senses in a vector of `ObservationEncoder`: its parts lie in the order that its table says."""
-        return cls(17 + 2 + 2 * (action_axes + 1), 3 + 2, 2 * task_features, image, features)
+        sizes = (17 + 2 + 2 * (action_axes + 1), 3 + 2, 2 * task_features)
+        return cls(*sizes, image, features, cameras=cameras, blind_to=blind_to)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> EncoderShape:
         """Read what `dataclasses.asdict` and JSON made of a shape."""
-        return cls(**(data | {"image": None if data.get("image") is None else tuple(data["image"])}))
+        tuples = {name: tuple(data.get(name, ())) for name in ("cameras", "blind_to")}
+        return cls(**(data | tuples | {"image": None if data.get("image") is None else tuple(data["image"])}))
+
+    @property
+    def sights(self) -> dict[str, slice]:
+        """Name of every picture that is embedded, and its channels in the image."""
+        if self.image is None:
+            return {}
+        if not self.cameras:
+            return {"vision": slice(0, self.image[2])}
+        return {f"vision_{name}": slice(3 * index, 3 * index + 3) for index, name in enumerate(self.cameras)}
+
+    @property
+    def embedded_vectors(self) -> dict[str, int]:
+        """Length of every vector that is looked at."""
+        sizes = {name: getattr(self, name) for name in VECTORS}
+        return {name: size for name, size in sizes.items() if size and name not in self.blind_to}
 
     @property
     def vector_size(self) -> int:
@@ -62,7 +97,7 @@ class EncoderShape:
     ) -> MultiModalInputs:
         """Observations (n, vector_size) and images (n, height, width, channels) as what each sense says.
 
-        `seen` (n,) is true where there is a picture; None: wherever there are any.
+        `seen` (n,), or (n, cameras), is true where there is a picture; None: wherever there are any.
         """
         ends = (self.proprioception, self.proprioception + self.tactile, self.vector_size - _MARKS)
         parts = (observations[:, : ends[0]], observations[:, ends[0] : ends[1]], observations[:, ends[1] : ends[2]])
@@ -70,15 +105,15 @@ class EncoderShape:
         known = {"proprioception": pose & gripper, "tactile": force | pads, "task": task}
         if seen is not None:
             known["vision"] = seen
-        sensed = {name: part for name, part in zip(VECTORS, parts, strict=True) if part.shape[1]}
+        sensed = {name: part for name, part in zip(VECTORS, parts, strict=True) if name in self.embedded_vectors}
         return MultiModalInputs(**sensed, vision=images, known=known)
 
 
 class MultiModalInputs(NamedTuple):
     """What is sensed, for a batch of n: vectors (n, size) and `vision` (n, height, width, channels); None is absent.
 
-    Images are bytes, or numbers in 0 ... 1. `known` maps a modality to (n,), true where it can be trusted; without an
-    entry all of it is.
+    Images are bytes, or numbers in 0 ... 1. `known` maps a modality to (n,), true where it can be trusted, `vision`
+    also to (n, cameras); without an entry all of it is.
     """
 
     proprioception: torch.Tensor | None = None
@@ -102,11 +137,11 @@ class MultiModalRobotEncoder(nn.Module):
         self._hidden = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            sizes = {name: getattr(shape, name) for name in VECTORS if getattr(shape, name)}
+            sizes = shape.embedded_vectors
             self.embed = nn.ModuleDict({name: nn.Linear(size, shape.features) for name, size in sizes.items()})
-            if shape.image is not None:
-                self.embed["vision"] = _image_layers(shape.image[2], shape.features)
-                sizes["vision"] = shape.image[2]
+            for name, channels in shape.sights.items():
+                sizes[name] = channels.stop - channels.start
+                self.embed[name] = _image_layers(sizes[name], shape.features)
             self.absent = nn.ParameterDict(
                 {name: nn.Parameter(0.02 * torch.randn(shape.features)) for name in self.embed}
             )
@@ -124,6 +159,10 @@ class MultiModalRobotEncoder(nn.Module):
         Raises:
             ValueError: there is no such modality, or its last axis has another length.
         """
+        if name == "vision" and self.shape.cameras and values.shape[-1:] == self.shape.image[2:]:
+            for sight, channels in self.shape.sights.items():
+                self.set_normalization(sight, values[..., channels])
+            return
         if name not in self.embed:
             raise ValueError(f"there is no modality '{name}'; there are {', '.join(self.embed)}")
         mean: torch.Tensor = getattr(self, f"{name}_mean")
@@ -146,26 +185,41 @@ class MultiModalRobotEncoder(nn.Module):
             ValueError: no modality is there, or one has another shape than the encoder's.
         """
         given = {name: getattr(inputs, name) for name in MODALITIES if getattr(inputs, name) is not None}
+        sights = self.shape.sights
+        known_names = [name for name in self.embed if name not in sights] + ["vision"] * bool(sights)
         if not given:
-            raise ValueError(f"no modality is there; give at least one of {', '.join(self.embed)}")
-        unknown = sorted(set(given) - set(self.embed))
-        if unknown:
-            raise ValueError(f"this encoder has no {', '.join(unknown)}; it has {', '.join(self.embed)}")
+            raise ValueError(f"no modality is there; give at least one of {', '.join(known_names)}")
+        if unknown := sorted(set(given) - set(known_names)):
+            raise ValueError(f"this encoder has no {', '.join(unknown)}; it has {', '.join(known_names)}")
+        self._check(given)
         count = len(next(iter(given.values())))
         total = torch.zeros(count, self.shape.features)
         for name in self.embed:
             absent = self.absent[name].expand(count, -1)
-            if name not in given:
+            values = given.get("vision") if name in sights else given.get(name)
+            if values is None:
                 total = total + absent
                 continue
-            known = self._known(name, inputs, given[name])
-            total = total + torch.where(known[:, None], self._embedded(name, given[name]), absent)
+            if name in sights:
+                values = values[..., sights[name]]
+            known = self._known(name, inputs, values)
+            total = total + torch.where(known[:, None], self._embedded(name, values), absent)
         return self.fuse(total)
+
+    def _check(self, given: dict[str, torch.Tensor]) -> None:
+        for name, values in given.items():
+            expected = self.shape.image if name == "vision" else (getattr(self.shape, name),)
+            if tuple(values.shape[1:]) != expected:
+                raise ValueError(
+                    f"{name} has shape {tuple(values.shape)}, expected (n, {', '.join(map(str, expected))})"
+                )
 
     def _known(self, name: str, inputs: MultiModalInputs, values: torch.Tensor) -> torch.Tensor:
         known = torch.ones(len(values), dtype=torch.bool)
-        if inputs.known is not None and name in inputs.known:
-            known = inputs.known[name].bool()
+        sights = self.shape.sights
+        said = (inputs.known or {}).get("vision" if name in sights else name)
+        if said is not None:
+            known = (said if said.dim() == 1 else said[:, list(sights).index(name)]).bool()
         if values.is_floating_point():
             known = known & torch.isfinite(values).flatten(1).all(dim=1)
         if self.training and self.shape.dropout:
@@ -173,13 +227,10 @@ class MultiModalRobotEncoder(nn.Module):
         return known
 
     def _embedded(self, name: str, values: torch.Tensor) -> torch.Tensor:
-        expected = self.shape.image if name == "vision" else (getattr(self.shape, name),)
-        if tuple(values.shape[1:]) != expected:
-            raise ValueError(f"{name} has shape {tuple(values.shape)}, expected (n, {', '.join(map(str, expected))})")
         numbers = values.float() / 255.0 if values.dtype == torch.uint8 else torch.nan_to_num(values)
         scaled = (numbers - getattr(self, f"{name}_mean")) * getattr(self, f"{name}_scale")
         scaled = scaled.clamp(-5.0, 5.0)
-        return self.embed[name](scaled.permute(0, 3, 1, 2) if name == "vision" else scaled)
+        return self.embed[name](scaled.permute(0, 3, 1, 2) if name in self.shape.sights else scaled)
 
 
 def _image_layers(channels: int, features: int) -> nn.Sequential:

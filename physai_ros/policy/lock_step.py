@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from physai_ros.robot.state import RobotState
 
@@ -53,13 +54,19 @@ class LockStepOrder:
         while len(self._answered) > _REMEMBERED:
             self._answered.pop(next(iter(self._answered)))
 
-    def next(self) -> tuple[RobotState, bool] | None:
-        """Next state whose turn it is, and whether the one before was answered otherwise than by the policy."""
+    def next(self, ready: Callable[[RobotState], bool] = lambda _state: True) -> tuple[RobotState, bool] | None:
+        """Next state whose turn it is, and whether the one before was answered otherwise than by the policy.
+
+        `ready` says whether what belongs to the state has come, such as pictures of its instant; that is not waited for
+        longer than for a command.
+        """
         if not self._states:
             return None
         state = self._states[0]
         by_policy = self._answered.get(state.sequence - 1)
         if by_policy is None and state.sequence > self._start and self._repeats < _PATIENCE:
+            return None
+        if self._repeats < _PATIENCE and not ready(state):
             return None
         self._states.popleft()
         return state, by_policy is False

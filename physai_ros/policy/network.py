@@ -64,6 +64,11 @@ class Architecture:
         return self.senses is None and self.head == "point" and self.window == 1
 
     @property
+    def needs_objects(self) -> bool:
+        """Whether it looks at what the task says of where objects are."""
+        return self.senses is None or "task" not in self.senses.blind_to
+
+    @property
     def sees(self) -> bool:
         """Whether there is a picture beside the vector."""
         return self.senses is not None and self.senses.image is not None
@@ -179,7 +184,7 @@ class RobotPolicyNetwork(nn.Module):
             observations: (n, observation_size), or (n, window, observation_size) with the newest last and NaN for what
                 was before an episode began.
             images: (n, height, width, channels) bytes, or numbers in 0 ... 1; None where there are none.
-            seen: (n,) true where there is an image; None: for all.
+            seen: (n,) true where there is an image, or (n, cameras) where each camera gave one; None: for all.
         """
         present = observations[:, -1] if observations.dim() == 3 else observations
         features = self._features(present, images, seen)

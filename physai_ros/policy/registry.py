@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from physai_ros import __version__
 from physai_ros.durable import replace_file, sync_folder
-from physai_ros.policy.acting import ready_to_act
+from physai_ros.policy.acting import ActingNetwork, SensingNetwork, ready_to_act
 from physai_ros.policy.activation import CURRENT, Activation, PolicyFileError, read_activation
 from physai_ros.policy.alarm import Alarm
 from physai_ros.policy.alarm_file import read_alarm, write_alarm
@@ -120,9 +120,18 @@ class Policy:
         """Forget what was observed before."""
         self._acting.start_episode()
 
-    def predict(self, observation: np.ndarray, image: np.ndarray | None = None) -> Prediction:
-        """The decision for one observation (observation_size,) float32, and a picture where the policy sees."""
-        return self._acting.predict(observation, image)
+    def act_by(self, acting: ActingNetwork | SensingNetwork) -> None:
+        """Decide by another runtime of the same weights from now on (`policy.runtimes`)."""
+        self._acting = acting
+
+    def predict(
+        self, observation: np.ndarray, image: np.ndarray | None = None, seen: np.ndarray | None = None
+    ) -> Prediction:
+        """The decision for one observation (observation_size,) float32, and what is seen where the policy sees.
+
+        `image` (height, width, channels) uint8 holds the cameras' pictures, `seen` (pictures,) which of them are there.
+        """
+        return self._acting.predict(observation, image, seen)
 
 
 class PolicyRegistry:

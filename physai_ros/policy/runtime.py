@@ -8,9 +8,11 @@ from typing import Protocol
 import numpy as np
 
 from physai_ros.policy.alarm import AlarmWatch
+from physai_ros.policy.encoder import EncoderShape
 from physai_ros.policy.network import Prediction
 from physai_ros.policy.observation import ObservationEncoder, TaskFeatures
 from physai_ros.policy.registry import Policy, PolicyFileError, PolicyRegistry
+from physai_ros.policy.sight import CameraMemory, Glimpse
 from physai_ros.robot.action import ALARM_LEVEL, ActionChunk, RobotAction
 from physai_ros.robot.cartesian_reference import CYCLES_PER_STEP, CartesianReference
 from physai_ros.robot.kinematics import Kinematics
@@ -41,6 +43,20 @@ class ActingPolicy(Protocol):
         """The decision for one observation (size,)."""
 
 
+def warm_up(policy: Policy) -> None:
+    """Have a policy decide twice on nothing, off the control cycle: what is done once is done then."""
+    architecture = policy.manifest.architecture
+    for _ in range(2):
+        policy.predict(np.zeros(architecture.observation_size, dtype=np.float32))
+        if architecture.sees:
+            assert architecture.senses is not None
+            policy.predict(
+                np.zeros(architecture.observation_size, dtype=np.float32),
+                np.zeros(architecture.senses.image or (), dtype=np.uint8),
+            )
+    policy.start_episode()
+
+
 class PolicyRuntime:
     """Answers every robot state of an episode with one absolute step.
 
@@ -59,6 +75,7 @@ class PolicyRuntime:
         policy: ActingPolicy | None = None,
         *,
         cycles_per_step: int = CYCLES_PER_STEP,
+        cameras: CameraMemory | None = None,
     ) -> None:
         self._spec = spec
         self._axes = np.array(action_axes, dtype=int)
@@ -69,6 +86,8 @@ class PolicyRuntime:
         self._sequence = 0
         self._chunk_id = 0
         self._watch: AlarmWatch | None = None
+        self.cameras = cameras or CameraMemory()  # filled by whoever hears the cameras
+        self.glimpse: Glimpse | None = None  # what the newest decision saw; None where the policy does not see
         self.policy = policy
         self.speed = 1.0  # share of what the policy asks for, in 0 ... 1, while it is tried out
         self.start_episode(np.zeros(0), "", 0)
@@ -88,6 +107,18 @@ class PolicyRuntime:
         """Name of the score that the newest level of the alarm comes from, empty without an alarm."""
         return self._watch.cause if self._watch is not None else ""
 
+    @property
+    def senses(self) -> EncoderShape | None:
+        """How the policy in force divides its senses, where it sees; None where it does not."""
+        if not isinstance(self.policy, Policy) or not self.policy.manifest.architecture.sees:
+            return None
+        return self.policy.manifest.architecture.senses
+
+    @property
+    def needs_objects(self) -> bool:
+        """Whether the policy in force looks at where objects are."""
+        return not isinstance(self.policy, Policy) or self.policy.manifest.architecture.needs_objects
+
     def load(self, registry: PolicyRegistry, version: str) -> None:
         """Act by a version of the registry from the next decision on.
 
@@ -102,8 +133,7 @@ class PolicyRuntime:
                 f"scale {manifest.action_scale}; this task has {tuple(self._axes.tolist())} and "
                 f"{tuple(self._scale.tolist())}"
             )
-        policy.predict(np.zeros(manifest.architecture.observation_size, dtype=np.float32))  # warms up, off the cycle
-        policy.start_episode()
+        warm_up(policy)
         self.policy = policy
 
     def start_episode(self, goal: Sequence[float] | np.ndarray, episode_id: str, start_sequence: int) -> None:
@@ -124,6 +154,10 @@ class PolicyRuntime:
         self._ee_delta = np.zeros(6)
         self._gripper: float | None = None
         self._answer: RobotAction | None = None
+
+    def decides_at(self, state: RobotState) -> bool:
+        """Whether this state begins a policy step that was not decided on yet."""
+        return (state.sequence - self._start_sequence) // self._cycles != self._step_index
 
     def interrupt(self) -> None:
         """Drop what is being played: the next step starts from the set-point in force.
@@ -149,9 +183,8 @@ class PolicyRuntime:
             self._gripper = state.gripper_command
             self._restart = False
         before = self._reference.positions
-        step_index = (state.sequence - self._start_sequence) // self._cycles
-        if step_index != self._step_index:
-            self._step_index = step_index
+        if self.decides_at(state):
+            self._step_index = (state.sequence - self._start_sequence) // self._cycles
             self._decide(state)
         positions = self._reference.advance(state.commanded_positions)
         assert self._prediction is not None
@@ -180,9 +213,7 @@ class PolicyRuntime:
     def _decide(self, state: RobotState) -> None:
         assert self.policy is not None
         self._observation = self._encoder.encode(state, self._goal)
-        # Of the policies here only those of a registry can see.
-        picture = (state.rgb_image,) if isinstance(self.policy, Policy) else ()
-        self._prediction = self.policy.predict(self._observation, *picture)
+        self._prediction = self.policy.predict(self._observation, *self._look(state))
         self._uncertainty = self._judge(self._prediction)
         actions = self._prediction.actions
         ee_deltas = np.zeros((len(actions), 6))
@@ -200,11 +231,21 @@ class PolicyRuntime:
             ee_deltas=ee_deltas,
             gripper_commands=actions[:, -1].copy(),
             episode_id=self._episode_id,
-            observation_stamp=state.stamp,
+            observation_stamp=state.stamp - (0.0 if self.glimpse is None else self.glimpse.oldest_age),
             policy_version=self.policy.version,
             value=self._prediction.value,
             uncertainty=self._uncertainty,
         )
+
+    def _look(self, state: RobotState) -> tuple[np.ndarray, np.ndarray] | tuple[()]:
+        """Image and which of its pictures are seen, for a policy that sees; of those here only a registry's can."""
+        self.glimpse, senses = None, self.senses
+        if senses is None:
+            return ()
+        if state.rgb_image is not None:
+            return state.rgb_image, np.ones(len(senses.sights), dtype=bool)
+        self.glimpse = self.cameras.at(state.stamp, senses)
+        return self.glimpse.image, self.glimpse.seen
 
     def _judge(self, prediction: Prediction) -> float:
         """The level of the policy's alarm, where one was calibrated; else the spread, which by itself never alarms.

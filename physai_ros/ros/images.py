@@ -3,8 +3,9 @@
 from array import array
 
 import numpy as np
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
+from physai_ros.experience.pictures import decode_picture
 from physai_ros.ros.stamps import header
 
 try:
@@ -44,6 +45,15 @@ def rgb_array(image: Image) -> np.ndarray:
     if CvBridge is not None:
         return CvBridge().imgmsg_to_cv2(image, desired_encoding="rgb8")
     return decode_rgb(image)
+
+
+def compressed_rgb_array(image: CompressedImage) -> np.ndarray:
+    """Picture (height, width, 3) uint8 of a message that holds JPEG or PNG.
+
+    Raises:
+        ValueError: the bytes are no picture.
+    """
+    return decode_picture(bytes(image.data))
 
 
 def decode_rgb(image: Image) -> np.ndarray:

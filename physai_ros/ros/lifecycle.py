@@ -18,6 +18,7 @@ from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
 from physai_ros.ros import qos
+from physai_ros.ros.cycle_times import CycleTimes
 from physai_ros.ros.parameters import declare
 from physai_ros.ros.process import spin_process
 
@@ -49,6 +50,7 @@ class ManagedNode(LifecycleNode):
         self.parameters = declare(self, self.Parameters)
         self.active = False
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self.cycle_times: CycleTimes | None = None
         self._made: list[Callable[[], object]] = []
         self._configured = False
         self._cpu = (time.monotonic(), time.process_time())
@@ -80,6 +82,11 @@ class ManagedNode(LifecycleNode):
         made = self.create_publisher(message_type, topic, profile)
         self._made.append(lambda: self.destroy_publisher(made))
         return made
+
+    def time_cycles(self, period: float, callback: Callable[..., None]) -> Callable[..., None]:
+        """The callback that is the node's cycle, timed for `/diagnostics`; paced, one is due every `period` [s]."""
+        self.cycle_times = CycleTimes(period)
+        return self.cycle_times.timed(callback)
 
     def subscribe(
         self, message_type: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile, *, raw: bool = False
@@ -141,6 +148,8 @@ class ManagedNode(LifecycleNode):
         """Activate; a failure leaves the node inactive."""
         super().on_activate(state)
         self.active = True
+        if self.cycle_times is not None:
+            self.cycle_times.reset()
         if not self._attempt("activate", self.activate):
             self.active = False
             return TransitionCallbackReturn.FAILURE
@@ -210,7 +219,8 @@ class ManagedNode(LifecycleNode):
         share = (cpu - self._cpu[1]) / max(wall - self._cpu[0], 1e-9)
         self._cpu = (wall, cpu)
         level, text, values = self.diagnose()
-        values = {"cpu_share": f"{share:.3f}", **values}
+        timing = self.cycle_times.values() if self.cycle_times is not None and self.active else {}
+        values = {"cpu_share": f"{share:.3f}", **timing, **values}
         status = DiagnosticStatus(
             level=level, name=self.get_fully_qualified_name(), message=text, hardware_id=self.node_name
         )

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from physai_ros.experience.episode import Episode, Purpose
+from physai_ros.policy.encoder import EncoderShape
 from physai_ros.policy.observation import ObservationEncoder
 from physai_ros.policy.runtime import CYCLES_PER_STEP
 from physai_ros.robot.command import CommandSource
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.tasks.task import Task
 from physai_ros.training.hindsight import achieved_goals
+from physai_ros.training.sightings import images_at
 
 _GRIPPER_CHANGE = 0.5  # of the command, which is in -1 ... 1, within a policy step
 
@@ -98,6 +100,8 @@ class Transitions:
 class TransitionBuilder:
     """Reads episodes with the encoder and the grid of policy steps that the runtime used.
 
+    With `senses` every step has what the policy's cameras saw in it, where the episode's pictures were read as well.
+
     Attributes:
         hindsight: which goals failed episodes are relabelled with, `off`, `final` or `future`.
     """
@@ -110,7 +114,9 @@ class TransitionBuilder:
         chunk_steps: int = 1,
         cycles_per_step: int = CYCLES_PER_STEP,
         hindsight: str = "off",
+        senses: EncoderShape | None = None,
     ) -> None:
+        self._senses = senses
         self._encoder = ObservationEncoder(kinematics, task.features, task.action_axes, task.action_scale)
         self._task = task
         self._axes = list(task.action_axes)
@@ -186,7 +192,7 @@ class TransitionBuilder:
             force_excess=self._force_excess(series["wrench"][: last + 1], first),
             intervention_age=_age_of_run(source == CommandSource.OPERATOR, time),
             own=(source == CommandSource.POLICY) & ~demonstration,
-            images=series["rgb_image"][first] if "rgb_image" in series else None,
+            images=images_at(episode, time, self._senses),
         )
 
     def _check(self, episode: Episode) -> None:
