@@ -46,8 +46,7 @@ def fusion(
 
     console = Console()
     with console.status("measuring"), temporary_folder() as folder:
-        frames = write_frames(Path(folder) / "frames.npz", film("reach", _PRIORITY = 50  # as in config/graphs, where the system permits it
-_FRAMES, _FILMED, seed))
+        frames = write_frames(Path(folder) / "frames.npz", film("reach", _FRAMES, _FILMED, seed))
         rows = [
             measure("fusion, joints, wrench, 2 cameras", seconds, namespace, frames=frames),
             measure("fusion, joints, wrench", seconds, namespace),
