@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from physai_ros.cli.export_onnx import onnx
+
 if TYPE_CHECKING:
     from physai_ros.experience.episode import Episode
     from physai_ros.experience.summary import EpisodeSummary
 
 import_command = typer.Typer(no_args_is_help=True, help="Take in episodes that others recorded.")
-export_command = typer.Typer(no_args_is_help=True, help="Give episodes to other tools.")
+export_command = typer.Typer(no_args_is_help=True, help="Give episodes and policies to other tools.")
+export_command.command()(onnx)
 
 Store = Annotated[Path, typer.Option("--out", help="Folder of the episode store; made if need be.")]
 Seed = Annotated[int, typer.Option(help="Noted in the figures; nothing here is drawn by chance.")]

@@ -14,7 +14,8 @@ from physai_ros.policy.activation import PolicyFileError, read_activation
 from physai_ros.policy.loader import PolicyLoader
 from physai_ros.policy.lock_step import LockStepOrder
 from physai_ros.policy.registry import PolicyRegistry
-from physai_ros.policy.runtime import ActingPolicy, PolicyRuntime
+from physai_ros.policy.runtime import ActingPolicy, PolicyRuntime, warm_up
+from physai_ros.policy.runtimes import RUNTIMES, acting_by
 from physai_ros.policy.sight import CameraMemory
 from physai_ros.robot.action import ALARM_LEVEL
 from physai_ros.robot.hold import hold_action
@@ -42,6 +43,11 @@ class Parameters:
     wait_for_pictures: bool = parameter(
         False, "In lock-step: a decision of a policy that sees waits for the pictures of its own instant."
     )
+    runtime: str = parameter(
+        "auto",
+        "What computes the network; auto: the quickest that agrees, by a trial. In lock-step always the same one.",
+        choices=("auto", *RUNTIMES),
+    )
     threads: int = parameter(1, "Threads of the network.", minimum=1, maximum=64)
 
 
@@ -60,6 +66,7 @@ class PolicyInference(ManagedNode):
         self._registry = PolicyRegistry(p.registry)
         self._episode = EpisodeContext()
         self._cameras = CameraMemory(p.image_timeout)
+        self._computed_by: dict[str, str] = {}
         self._runtime: PolicyRuntime | None = None
         self._task: Task | None = None
         self._use_task(p.task)
@@ -101,6 +108,7 @@ class PolicyInference(ManagedNode):
             "actions": self._acted,
             "episode": self._episode.episode_id,
             "problem": self._problem,
+            "runtime": self._computed_by.get(version, "reference"),
         }
         if self._blind:
             return WARN, f"holds, cannot use {self._blind}", values
@@ -144,7 +152,14 @@ class PolicyInference(ManagedNode):
         """Runs in the loader's thread, on a runtime of its own."""
         runtime = self._make_runtime(Kinematics(self._spec))
         runtime.load(self._registry, version)
-        return runtime.policy
+        policy = runtime.policy
+        if self.parameters.mode == "paced":
+            acting, self._computed_by[version] = acting_by(
+                policy, self.parameters.runtime, self._registry.folder / version
+            )
+            policy.act_by(acting)
+            warm_up(policy)
+        return policy
 
     def _load_active(self) -> str:
         """The active version; begins to load it."""

@@ -24,6 +24,7 @@ from physai_ros.policy.alarm_file import read_alarm, write_alarm
 from physai_ros.policy.history import code_digest, note_activation
 from physai_ros.policy.network import Architecture, Prediction, RobotPolicyNetwork
 from physai_ros.policy.observation import LAYOUT
+from physai_ros.policy.probe import TOLERANCE, departure, probe
 
 WEIGHTS = "weights.safetensors"
 MANIFEST = "manifest.json"
@@ -46,6 +47,7 @@ class PolicyManifest:
         normalization: how observations are normalized.
         data: what it was trained on, such as the number of episodes and a digest of their ids.
         configuration: how it was trained.
+        probe: what the network gave for fixed inputs where it was written (`policy.probe`); empty in older versions.
     """
 
     version: str
@@ -62,6 +64,7 @@ class PolicyManifest:
     code_sha256: str = ""
     data: dict[str, Any] = field(default_factory=dict)
     configuration: dict[str, Any] = field(default_factory=dict)
+    probe: list[float] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """The manifest as JSON writes it."""
@@ -179,6 +182,7 @@ class PolicyRegistry:
                     code_sha256=code_digest(),
                     data=dict(data or {}),
                     configuration=dict(configuration or {}),
+                    probe=probe(network),
                 )
                 replace_file(temporary / MANIFEST, json.dumps(manifest.to_dict(), indent=1))
                 try:
@@ -218,7 +222,7 @@ class PolicyRegistry:
         return manifest
 
     def load(self, version: str, *, with_alarm: bool = True) -> Policy:
-        """A version, verified: checksum, architecture and finite weights, with its alarm where it has one.
+        """A version, verified: checksum, architecture, finite weights and what it decides; with its alarm, if any.
 
         Raises:
             PolicyFileError: the version is missing, corrupted or foreign.
@@ -252,6 +256,11 @@ class PolicyRegistry:
             raise PolicyFileError(f"{path} does not fit the manifest's architecture ({first_line})") from error
         if not all(bool(torch.isfinite(value).all()) for value in network.state_dict().values()):
             raise PolicyFileError(f"{path} holds weights that are not finite; name another version")
+        if manifest.probe and not (found := departure(network, manifest.probe)) <= TOLERANCE:
+            raise PolicyFileError(
+                f"{path}: the network decides otherwise here than where it was written, by {found:.2g}; at most "
+                f"{TOLERANCE:g} is allowed: load it with the code that wrote it ({manifest.code_version}), or train anew"
+            )
         alarm = read_alarm(self.folder / version, manifest.sha256) if with_alarm else None
         return Policy(manifest, network.eval().requires_grad_(False), alarm)
 

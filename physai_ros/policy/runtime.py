@@ -8,9 +8,11 @@ from typing import Protocol
 import numpy as np
 
 from physai_ros.policy.alarm import AlarmWatch
+from physai_ros.policy.chunks import ChunkPlayer
 from physai_ros.policy.encoder import EncoderShape
 from physai_ros.policy.network import Prediction
 from physai_ros.policy.observation import ObservationEncoder, TaskFeatures
+from physai_ros.policy.predictor import AtOnce, Predictor, Question
 from physai_ros.policy.registry import Policy, PolicyFileError, PolicyRegistry
 from physai_ros.policy.sight import CameraMemory, Glimpse
 from physai_ros.robot.action import ALARM_LEVEL, ActionChunk, RobotAction
@@ -23,6 +25,7 @@ GRIPPER_DEADBAND = 0.2
 """Gripper predictions nearer to zero than this leave the gripper as it is; the others open or close it wholly."""
 
 
+_KEPT = 64  # chunks remembered, of which steps may still be played
 _LEASH = 0.05  # [m] by which a commanded pose may lead the set-point
 
 
@@ -58,7 +61,11 @@ def warm_up(policy: Policy) -> None:
 
 
 class PolicyRuntime:
-    """Answers every robot state of an episode with one absolute step.
+    """Answers every robot state of an episode with one absolute step, however long the network takes.
+
+    `predictor` says when a decision is there: at once by default, and then the first action of every prediction is
+    played. Where it comes later, the step that is at hand by then is played, as `continuity` says (`policy.chunks`); a
+    step of which nothing is known yet holds, and begins late, over what is left of it, if its decision still comes.
 
     Policy steps are counted from the episode's start sequence, so that whoever reads the recording finds the states the
     policy decided on. A decision is taken at the first state of a policy step that arrives; a state that is lost costs
@@ -76,7 +83,11 @@ class PolicyRuntime:
         *,
         cycles_per_step: int = CYCLES_PER_STEP,
         cameras: CameraMemory | None = None,
+        predictor: Predictor | None = None,
+        continuity: str = "none",
     ) -> None:
+        self._predictor = predictor or AtOnce()
+        self._player = ChunkPlayer(continuity)
         self._spec = spec
         self._axes = np.array(action_axes, dtype=int)
         self._scale = np.array(action_scale, dtype=float)
@@ -146,7 +157,13 @@ class PolicyRuntime:
             self.policy.start_episode()
         self._chunk: ActionChunk | None = None
         self._observation: np.ndarray | None = None
-        self._prediction: Prediction | None = None
+        self._predictor.forget()
+        self._player.forget()
+        self._kept: dict[int, ActionChunk] = {}
+        self._played: ActionChunk | None = None  # the chunk that the step at hand is from
+        self._index = 0
+        self._playing = False
+        self.underruns = 0  # policy steps of this episode of which nothing was known in time
         self._step_index = -1
         self._watch = None
         self._uncertainty = float("nan")
@@ -167,6 +184,7 @@ class PolicyRuntime:
         """
         self._restart = True
         self._ee_delta = np.zeros(6)
+        self._player.forget()
 
     def act(self, state: RobotState) -> RobotAction:
         """The step of this control cycle.
@@ -184,11 +202,12 @@ class PolicyRuntime:
             self._restart = False
         before = self._reference.positions
         if self.decides_at(state):
-            self._step_index = (state.sequence - self._start_sequence) // self._cycles
-            self._decide(state)
+            self._begin_step(state)
+        self._take(state)
+        if not self._playing:
+            self._play(state)
         positions = self._reference.advance(state.commanded_positions)
-        assert self._prediction is not None
-        assert self._chunk is not None
+        chunk = self._played
         self._sequence += 1
         self._answer = RobotAction(
             stamp=state.stamp,
@@ -200,42 +219,75 @@ class PolicyRuntime:
             ee_delta=self._ee_delta,
             gripper_command=float(self._gripper),
             episode_id=self._episode_id,
-            observation_stamp=self._chunk.observation_stamp,
+            observation_stamp=state.stamp if chunk is None else chunk.observation_stamp,
             target_time=state.stamp + self._spec.control_period,
-            chunk_id=self._chunk.chunk_id,
-            step=0,
+            chunk_id=0 if chunk is None else chunk.chunk_id,
+            step=self._index,
             policy_version=self.policy.version,
-            value=self._prediction.value,
+            value=float("nan") if self._chunk is None else self._chunk.value,
             uncertainty=self._uncertainty,
         )
         return self._answer
 
-    def _decide(self, state: RobotState) -> None:
+    def _begin_step(self, state: RobotState) -> None:
+        """Ask for the decision of a new policy step."""
         assert self.policy is not None
+        if not self._playing and self._played is not None:
+            self.underruns += 1
+        self._take(state)
+        self._step_index = (state.sequence - self._start_sequence) // self._cycles
+        self._playing = False
         self._observation = self._encoder.encode(state, self._goal)
-        self._prediction = self.policy.predict(self._observation, *self._look(state))
-        self._uncertainty = self._judge(self._prediction)
-        actions = self._prediction.actions
-        ee_deltas = np.zeros((len(actions), 6))
-        ee_deltas[:, self._axes] = actions[:, :-1] * (self._scale * self.speed)
-        self._ee_delta = ee_deltas[0]
-        if abs(actions[0, -1]) > GRIPPER_DEADBAND:
-            self._gripper = float(np.sign(actions[0, -1]))
-        self._reference.begin_step(self._ee_delta)
-        self._chunk_id += 1
-        self._chunk = ActionChunk(
-            stamp=state.stamp,
-            chunk_id=self._chunk_id,
-            state_sequence=state.sequence,
-            step_duration=self._cycles * self._spec.control_period,
-            ee_deltas=ee_deltas,
-            gripper_commands=actions[:, -1].copy(),
-            episode_id=self._episode_id,
-            observation_stamp=state.stamp - (0.0 if self.glimpse is None else self.glimpse.oldest_age),
-            policy_version=self.policy.version,
-            value=self._prediction.value,
-            uncertainty=self._uncertainty,
-        )
+        sight = self._look(state)
+        stamp = state.stamp - (0.0 if self.glimpse is None else self.glimpse.oldest_age)
+        question = Question(self._step_index, self._observation, sight, stamp, state.sequence)
+        self._predictor.ask(self.policy, question, state.stamp)
+
+    def _take(self, state: RobotState) -> None:
+        """Take in what was decided meanwhile; what another policy decided is of no use."""
+        assert self.policy is not None
+        for question, prediction, version in self._predictor.answers(state.stamp):
+            if version != self.policy.version:
+                continue
+            self._uncertainty = self._judge(prediction)
+            actions = prediction.actions
+            self._chunk_id += 1
+            self._chunk = ActionChunk(
+                stamp=state.stamp,
+                chunk_id=self._chunk_id,
+                state_sequence=question.state_sequence,
+                step_duration=self._cycles * self._spec.control_period,
+                ee_deltas=np.stack([self._displacement(action) for action in actions]),
+                gripper_commands=actions[:, -1].copy(),
+                episode_id=self._episode_id,
+                observation_stamp=question.observation_stamp,
+                policy_version=version,
+                value=prediction.value,
+                uncertainty=self._uncertainty,
+            )
+            self._player.add(question.step, actions, self._chunk_id, self._step_index)
+            self._kept[self._chunk_id] = self._chunk
+            self._kept.pop(self._chunk_id - _KEPT, None)
+
+    def _play(self, state: RobotState) -> None:
+        """Begin to play what is known of this policy step, over what is left of it; hold where nothing is known."""
+        played = self._player.at(self._step_index)
+        if played is None:
+            self._ee_delta = np.zeros(6)
+            return
+        self._playing = True
+        self._played, self._index = self._kept[played.chunk], played.index
+        self._ee_delta = self._displacement(played.action)
+        if abs(played.action[-1]) > GRIPPER_DEADBAND:
+            self._gripper = float(np.sign(played.action[-1]))
+        gone = (state.sequence - self._start_sequence) % self._cycles
+        late = 0 if isinstance(self._predictor, AtOnce) else gone
+        self._reference.begin_step(self._ee_delta, self._cycles - late)
+
+    def _displacement(self, action: np.ndarray) -> np.ndarray:
+        ee_delta = np.zeros(6)
+        ee_delta[self._axes] = action[:-1] * (self._scale * self.speed)
+        return ee_delta
 
     def _look(self, state: RobotState) -> tuple[np.ndarray, np.ndarray] | tuple[()]:
         """Image and which of its pictures are seen, for a policy that sees; of those here only a registry's can."""

@@ -54,13 +54,16 @@ class CartesianReference:
         self._played.append(self._aim)
         self._age = 0
 
-    def begin_step(self, ee_delta: np.ndarray) -> None:
-        """Aim at the commanded pose displaced by `ee_delta` (6,): translation [m] and rotation vector [rad], base."""
+    def begin_step(self, ee_delta: np.ndarray, cycles: int | None = None) -> None:
+        """Aim at the commanded pose displaced by `ee_delta` (6,): translation [m] and rotation vector [rad], base.
+
+        It is reached in `cycles` control cycles; None: those of a policy step.
+        """
         goal = self._goal
         self._start = goal
         self._goal = ToolPose(goal.position + ee_delta[:3], rotation_from_vector(ee_delta[3:]) @ goal.rotation)
         self._turn = vector_from_rotation(self._goal.rotation @ self._start.rotation.T)
-        self._left = self._cycles
+        self._left = self._over = self._cycles if cycles is None else cycles
 
     def advance(self, commanded_positions: np.ndarray) -> np.ndarray:
         """Joint reference (n_joints,) [rad] of the next cycle, given the set-point that is in force."""
@@ -68,7 +71,7 @@ class CartesianReference:
         self._agree_with(commanded_positions)
         if self._left:
             self._left -= 1
-            share = 1.0 - self._left / self._cycles
+            share = 1.0 - self._left / self._over
             target = ToolPose(
                 self._start.position + share * (self._goal.position - self._start.position),
                 rotation_from_vector(share * self._turn) @ self._start.rotation,
