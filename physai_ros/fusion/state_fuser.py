@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from physai_ros.fusion.timeline import Reading
+from physai_ros.fusion.plausibility import JointPlausibility, position_reason
+from physai_ros.fusion.wrist import WristSensor
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.rotation import quaternion_wxyz
 from physai_ros.robot.spec import RobotSpec
@@ -38,6 +39,7 @@ class StateFuser:
         self._kinematics = kinematics
         self._joint_timeout = joint_timeout
         self._object_timeout = object_timeout
+        self._plausibility = JointPlausibility(spec)
         self._order_of: dict[tuple[str, ...], np.ndarray] = {}
         self.reset()
 
@@ -46,6 +48,7 @@ class StateFuser:
         count = len(self._spec.joint_names)
         self._sequence = -1
         self._stamp = -np.inf
+        self._plausibility.reset()
         # Positions, velocities, torques and set-point, one row each.
         self._joints = np.full((4, count), np.nan)
         self._wrench = np.full(6, np.nan)
@@ -54,33 +57,35 @@ class StateFuser:
         self._objects = {name: np.full(7, np.nan) for name in self.required_objects}
 
     def fuse(
-        self, driver_state: DriverState, objects: ObjectStates | None, now: float, wrench: Reading | None = None
+        self, driver_state: DriverState, objects: ObjectStates | None, now: float, wrist: WristSensor | None = None
     ) -> RobotState:
         """State at the instant of the joint sample, judged at `now` [s].
 
-        `wrench` (6,) is that of a sensor of its own at that instant; None: the driver's.
+        `wrist` is a force sensor of its own; None: the wrench is the driver's.
         """
         if driver_state.sequence < self._sequence:
             self.reset()
         age = now - driver_state.stamp
-        modalities = (
-            self._fuse_joints(driver_state, age),
-            self._fuse_wrench(driver_state, age) if wrench is None else self._take_wrench(wrench),
-            self._fuse_contacts(driver_state, age),
-            self._fuse_gripper(driver_state, age),
-            self._fuse_objects(objects, now),
-        )
+        joints = self._fuse_joints(driver_state, age)
         self._sequence = driver_state.sequence
         # A jump back is refused once and then lived with; a stamp that is not of our time is no measure for the next.
         if not _age_reason(age, self._joint_timeout):
             self._stamp = driver_state.stamp
         positions, velocities, torques, commanded = self._joints.copy()
+        rotation = np.full((3, 3), np.nan)
         if np.isfinite(positions).all():
             pose, jacobian = self._kinematics.tool_pose_and_jacobian(positions)
-            position, orientation = pose.position, quaternion_wxyz(pose.rotation)
+            position, rotation, orientation = pose.position, pose.rotation, quaternion_wxyz(pose.rotation)
             velocity = jacobian @ velocities
         else:
             position, orientation, velocity = np.full(3, np.nan), np.full(4, np.nan), np.full(6, np.nan)
+        modalities = (
+            joints,
+            self._fuse_wrench(driver_state, age) if wrist is None else self._take_wrench(driver_state, wrist, rotation),
+            self._fuse_contacts(driver_state, age),
+            self._fuse_gripper(driver_state, age),
+            self._fuse_objects(objects, now),
+        )
         return RobotState(
             stamp=driver_state.stamp,
             sequence=driver_state.sequence,
@@ -118,6 +123,7 @@ class StateFuser:
             row, column = np.argwhere(~np.isfinite(values))[0]
             what = ("position", "velocity", "torque", "set-point")[row]
             return Modality("joints", False, age, f"{what} of {self._spec.joint_names[column]} is not finite")
+        reason = reason or self._plausibility.reason(state.stamp, values[0], values[3])
         if not reason:
             self._joints = values
         return Modality("joints", not reason, age, reason)
@@ -141,7 +147,8 @@ class StateFuser:
             self._wrench = np.array(state.wrench, dtype=float)
         return Modality("wrench", not reason, age, reason)
 
-    def _take_wrench(self, reading: Reading) -> Modality:
+    def _take_wrench(self, state: DriverState, wrist: WristSensor, rotation: np.ndarray) -> Modality:
+        reading = wrist.reading(state.stamp, rotation)
         if not reading.reason:
             self._wrench = reading.values
         return Modality("wrench", not reading.reason, reading.age, reading.reason)
@@ -184,6 +191,8 @@ class StateFuser:
             # NaN makes the second comparison false, so that it is caught as well.
             if not np.isfinite(pose).all() or not abs(pose[3:] @ pose[3:] - 1.0) < 1e-3:
                 reason = f"pose of {name} is not a finite position with a unit quaternion"
+            elif suspicious := position_reason(name, pose[:3]):
+                reason = suspicious
             elif not reason or not reason.startswith("stamp"):
                 self._objects[name] = pose
         return Modality("objects", not reason, age, reason)

@@ -19,6 +19,20 @@ def linear(before: np.ndarray, after: np.ndarray, share: float) -> np.ndarray:
     return before + share * (after - before)
 
 
+def along_pose(before: np.ndarray, after: np.ndarray, share: float) -> np.ndarray:
+    """Pose (7,) between two: position on the straight line, quaternion wxyz by slerp, the shorter way round."""
+    first, last = before[3:], after[3:]
+    cosine = float(first @ last)
+    if cosine < 0.0:
+        last, cosine = -last, -cosine
+    angle = float(np.arccos(min(cosine, 1.0)))
+    if angle < 1e-6:
+        quaternion = first + share * (last - first)
+    else:
+        quaternion = (np.sin((1.0 - share) * angle) * first + np.sin(share * angle) * last) / np.sin(angle)
+    return np.concatenate([linear(before[:3], after[:3], share), quaternion / np.linalg.norm(quaternion)])
+
+
 class Reading(NamedTuple):
     """Values (n,) at an instant, NaN where none can be given; `age` of the measurement [s]; why not, else empty."""
 

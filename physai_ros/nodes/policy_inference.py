@@ -11,8 +11,10 @@ import torch
 from physai_ros import msg
 from physai_ros.experience.episode import EpisodeContext, Phase, Purpose
 from physai_ros.policy.activation import PolicyFileError, read_activation
+from physai_ros.policy.chunks import CONTINUITY
 from physai_ros.policy.loader import PolicyLoader
 from physai_ros.policy.lock_step import LockStepOrder
+from physai_ros.policy.predictor import AsQuick, Predictor
 from physai_ros.policy.registry import PolicyRegistry
 from physai_ros.policy.runtime import ActingPolicy, PolicyRuntime, warm_up
 from physai_ros.policy.runtimes import RUNTIMES, acting_by
@@ -48,6 +50,15 @@ class Parameters:
         "What computes the network; auto: the quickest that agrees, by a trial. In lock-step always the same one.",
         choices=("auto", *RUNTIMES),
     )
+    patience: float = parameter(
+        0.25,
+        "Paced: share of a control cycle that a decision may take; a slower network decides in a thread.",
+        minimum=0.0,
+        maximum=10.0,
+    )
+    continuity: str = parameter(
+        "none", "What becomes of steps that an older prediction spoke of as well.", choices=CONTINUITY
+    )
     threads: int = parameter(1, "Threads of the network.", minimum=1, maximum=64)
 
 
@@ -67,6 +78,9 @@ class PolicyInference(ManagedNode):
         self._episode = EpisodeContext()
         self._cameras = CameraMemory(p.image_timeout)
         self._computed_by: dict[str, str] = {}
+        # In lock-step simulated time waits for the network, so that what happens does not depend on how long it takes.
+        patient = p.mode == "lock_step"
+        self._predictor = AsQuick(float("inf") if patient else p.patience * self._spec.control_period)
         self._runtime: PolicyRuntime | None = None
         self._task: Task | None = None
         self._use_task(p.task)
@@ -97,6 +111,8 @@ class PolicyInference(ManagedNode):
         """Stop the loader."""
         if hasattr(self, "_loader"):
             self._loader.close()
+        if hasattr(self, "_predictor"):
+            self._predictor.close()
 
     def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
         """Version in force and what could not be loaded."""
@@ -109,6 +125,7 @@ class PolicyInference(ManagedNode):
             "episode": self._episode.episode_id,
             "problem": self._problem,
             "runtime": self._computed_by.get(version, "reference"),
+            "underruns": self._runtime.underruns,
         }
         if self._blind:
             return WARN, f"holds, cannot use {self._blind}", values
@@ -140,12 +157,22 @@ class PolicyInference(ManagedNode):
         task = load_task(name)
         policy = self._runtime.policy if self._runtime is not None else None
         self._task, self._task_name = task, name
-        self._runtime = self._make_runtime(self._kinematics, policy)
+        self._runtime = self._make_runtime(self._kinematics, policy, self._predictor)
 
-    def _make_runtime(self, kinematics: Kinematics, policy: ActingPolicy | None = None) -> PolicyRuntime:
+    def _make_runtime(
+        self, kinematics: Kinematics, policy: ActingPolicy | None = None, predictor: Predictor | None = None
+    ) -> PolicyRuntime:
         task = self._task
         return PolicyRuntime(
-            self._spec, kinematics, task.features, task.action_axes, task.action_scale, policy, cameras=self._cameras
+            self._spec,
+            kinematics,
+            task.features,
+            task.action_axes,
+            task.action_scale,
+            policy,
+            cameras=self._cameras,
+            predictor=predictor,
+            continuity=self.parameters.continuity,
         )
 
     def _load(self, version: str) -> ActingPolicy:

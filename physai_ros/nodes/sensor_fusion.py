@@ -13,8 +13,9 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from physai_ros import msg
 from physai_ros.fusion.camera_timeline import CameraTimeline
+from physai_ros.fusion.filters import LowPass
 from physai_ros.fusion.state_fuser import StateFuser
-from physai_ros.fusion.timeline import SensorTimeline
+from physai_ros.fusion.wrist import WristCalibration, WristSensor
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverState, Modality, ObjectStates, is_overtaken
@@ -39,6 +40,12 @@ class Parameters:
     object_timeout: float = parameter(0.25, "Age at which object poses are stale [s].", minimum=0.001, maximum=10.0)
     wrench_topic: str = parameter(
         "", "Topic of a wrist sensor's WrenchStamped, tool frame; empty: the driver's wrench."
+    )
+    wrench_bias: tuple[float, ...] = parameter((0.0,) * 6, "What that sensor shows without load [N, N m].")
+    payload_mass: float = parameter(0.0, "Mass beyond that sensor, gripper included [kg].", minimum=0.0, maximum=100.0)
+    payload_center: tuple[float, ...] = parameter((0.0,) * 3, "Center of that mass in the tool frame [m].")
+    wrench_cutoff: float = parameter(
+        0.0, "Low-pass of that sensor's wrench [Hz]; its delay counts as age; 0: none.", minimum=0.0, maximum=500.0
     )
     wrench_timeout: float = parameter(0.05, "Age at which a wrench is stale [s].", minimum=0.001, maximum=1.0)
     cameras: tuple[str, ...] = parameter((), "Cameras to take in, as in camera/<name>/image_raw.")
@@ -68,9 +75,11 @@ class SensorFusion(ManagedNode):
         cycle = self.time_cycles(self._spec.control_period, self._on_driver_state)
         self.subscribe(msg.DriverState, "driver_state", cycle, qos.CONTROL)
         self.subscribe(msg.EpisodeContext, "episode", self._on_episode, qos.LATCHED)
-        self._wrench: SensorTimeline | None = None
+        self._wrench: WristSensor | None = None
         if p.wrench_topic:
-            self._wrench = SensorTimeline(6, timeout=p.wrench_timeout)
+            low_pass = LowPass(p.wrench_cutoff, self._spec.control_rate) if p.wrench_cutoff else None
+            calibration = WristCalibration(np.array(p.wrench_bias), p.payload_mass, np.array(p.payload_center))
+            self._wrench = WristSensor(calibration, timeout=p.wrench_timeout, low_pass=low_pass)
             self.subscribe(WrenchStamped, p.wrench_topic, self._on_wrench, qos.SENSOR)
         for camera in p.cameras:
             topic = f"camera/{camera}/image_raw"
@@ -152,8 +161,7 @@ class SensorFusion(ManagedNode):
     def _fuse(self, state: DriverState) -> None:
         self._waiting = None
         # The state is judged as it comes; driver and perception stamp with one clock.
-        wrench = self._wrench.reading(state.stamp) if self._wrench is not None else None
-        fused = self._fuser.fuse(state, self._objects, state.stamp, wrench)
+        fused = self._fuser.fuse(state, self._objects, state.stamp, self._wrench)
         if self._cameras.cameras:
             self._cameras.add_sample(fused.stamp, fused.sequence)
             fused.modalities += self._cameras.modalities(fused.stamp)

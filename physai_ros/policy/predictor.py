@@ -39,6 +39,10 @@ class Asked(Protocol):
     def version(self) -> str:
         """Its name."""
 
+    @property
+    def decision_time(self) -> float:
+        """How long a decision takes [s], 0 where that is not known."""
+
     def predict(self, observation: np.ndarray, *sight: Any) -> Prediction:  # noqa: ANN401 image and what is seen
         """The decision."""
 
@@ -159,3 +163,30 @@ class InThread:
     def _decide(self, policy: Asked, question: Question) -> Answer:
         with self._lock:
             return Answer(question, policy.predict(question.observation, *question.sight), policy.version)
+
+
+class AsQuick:
+    """Decides at once where that is quick, and in a thread where it would keep the control cycle waiting."""
+
+    def __init__(self, patience: float) -> None:
+        """Wait at most about this long for a decision [s]."""
+        self._patience = patience
+        self._quick, self._slow = AtOnce(), InThread()
+
+    def ask(self, policy: Asked, question: Question, now: float) -> None:
+        """Decide, or begin to."""
+        chosen = self._slow if policy.decision_time > self._patience else self._quick
+        chosen.ask(policy, question, now)
+
+    def answers(self, now: float) -> list[Answer]:
+        """What is decided by now."""
+        return [*self._quick.answers(now), *self._slow.answers(now)]
+
+    def forget(self) -> None:
+        """Drop what is under way."""
+        self._quick.forget()
+        self._slow.forget()
+
+    def close(self) -> None:
+        """Let go of the thread."""
+        self._slow.close()

@@ -17,16 +17,14 @@ def fixed_inputs(architecture: Architecture) -> DecisionInputs:
     shape = architecture
     count = shape.window * shape.observation_size
     observations = np.sin(0.7 + 1.3 * np.arange(count)).astype(np.float32).reshape(shape.window, -1)
-    if shape.senses is not None:
-        observations[:, shape.senses.marks] = 1.0
-    if not shape.sees:
+    senses = shape.senses
+    if senses is not None:
+        observations[:, senses.marks] = 1.0
+    if senses is None or senses.image is None:
         return DecisionInputs(observations)
-    assert shape.senses is not None
-    assert shape.senses.image is not None
-    image = ((37 * np.arange(int(np.prod(shape.senses.image))) + 11) % 256).astype(np.uint8)
-    return DecisionInputs(
-        observations, image.reshape(shape.senses.image), np.ones(len(shape.senses.sights), dtype=bool)
-    )
+    size = senses.image
+    image = ((37 * np.arange(int(np.prod(size))) + 11) % 256).astype(np.uint8).reshape(size)
+    return DecisionInputs(observations, image, np.ones(len(senses.sights), dtype=bool))
 
 
 def probe(network: RobotPolicyNetwork) -> list[float]:

@@ -112,6 +112,7 @@ class Policy:
         self.manifest = manifest
         self.network = network
         self.alarm = alarm
+        self.decision_time = 0.0  # [s], as measured when it was warmed up; 0: not yet
         self._acting = ready_to_act(network)
 
     @property
@@ -258,8 +259,8 @@ class PolicyRegistry:
             raise PolicyFileError(f"{path} holds weights that are not finite; name another version")
         if manifest.probe and not (found := departure(network, manifest.probe)) <= TOLERANCE:
             raise PolicyFileError(
-                f"{path}: the network decides otherwise here than where it was written, by {found:.2g}; at most "
-                f"{TOLERANCE:g} is allowed: load it with the code that wrote it ({manifest.code_version}), or train anew"
+                f"{path}: the network decides otherwise here than where it was written, by {found:.2g}, at most "
+                f"{TOLERANCE:g} is allowed; load it with the code that wrote it ({manifest.code_version}) or train anew"
             )
         alarm = read_alarm(self.folder / version, manifest.sha256) if with_alarm else None
         return Policy(manifest, network.eval().requires_grad_(False), alarm)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -47,16 +48,16 @@ class ActingPolicy(Protocol):
 
 
 def warm_up(policy: Policy) -> None:
-    """Have a policy decide twice on nothing, off the control cycle: what is done once is done then."""
+    """Have a policy decide on nothing, off the control cycle: what is done once is done then, and how long it takes."""
     architecture = policy.manifest.architecture
-    for _ in range(2):
-        policy.predict(np.zeros(architecture.observation_size, dtype=np.float32))
-        if architecture.sees:
-            assert architecture.senses is not None
-            policy.predict(
-                np.zeros(architecture.observation_size, dtype=np.float32),
-                np.zeros(architecture.senses.image or (), dtype=np.uint8),
-            )
+    observation = np.zeros(architecture.observation_size, dtype=np.float32)
+    sight = () if not architecture.sees else (np.zeros(architecture.senses.image, dtype=np.uint8),)
+    times = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        policy.predict(observation, *sight)
+        times.append(time.perf_counter() - begin)
+    policy.decision_time = float(np.median(times))
     policy.start_episode()
 
 
@@ -280,9 +281,10 @@ class PolicyRuntime:
         self._ee_delta = self._displacement(played.action)
         if abs(played.action[-1]) > GRIPPER_DEADBAND:
             self._gripper = float(np.sign(played.action[-1]))
-        gone = (state.sequence - self._start_sequence) % self._cycles
-        late = 0 if isinstance(self._predictor, AtOnce) else gone
-        self._reference.begin_step(self._ee_delta, self._cycles - late)
+        # What this very state was decided on has a whole step before it, even where states before it were lost.
+        at_once = self._played.state_sequence == state.sequence
+        gone = 0 if at_once else (state.sequence - self._start_sequence) % self._cycles
+        self._reference.begin_step(self._ee_delta, self._cycles - gone)
 
     def _displacement(self, action: np.ndarray) -> np.ndarray:
         ee_delta = np.zeros(6)

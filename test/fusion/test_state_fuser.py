@@ -140,3 +140,40 @@ def test_a_driver_that_starts_again_is_a_new_one() -> None:
     machine.fuse(driver_state(1, 500), objects(500), 5.0)
     state = machine.fuse(driver_state(1, 1, joint_positions=np.full(7, np.nan)), None, 0.01)
     assert np.isnan(state.joint_positions).all()
+
+
+def test_degrees_millimetres_and_what_is_out_of_range_are_named_as_such():
+    made = fuser()
+    degrees = driver_state(joint_positions=np.degrees(SPEC.home_positions))
+    joints = made.fuse(degrees, objects(), degrees.stamp).modality("joints")
+    assert not joints.valid
+    assert joints.reason.startswith("units:")
+    beyond = SPEC.home_positions.copy()
+    beyond[0] = 900.0
+    wild = driver_state(sequence=2, joint_positions=beyond)
+    assert made.fuse(wild, objects(2), wild.stamp).modality("joints").reason.startswith("range:")
+    state = driver_state(sequence=3)
+    far = objects(3, positions=np.array([[400.0, 100.0, 20.0]]))
+    assert made.fuse(state, far, state.stamp).modality("objects").reason.startswith("units:")
+
+
+@settings(max_examples=30, deadline=None)
+@given(SEEDS, st.integers(0, 6), st.sampled_from([-1.0, 1.0]))
+def test_a_sensor_that_jumps_is_named_once_and_then_lived_with(seed: int, joint: int, sign: float) -> None:
+    made, state = fuser(), driver_state(seed)
+    made.fuse(state, objects(), state.stamp)
+    jumped = state.joint_positions.copy()
+    jumped[joint] += sign * 0.4
+    after = [replace(state, stamp=(1 + i) / 100, sequence=1 + i, joint_positions=jumped) for i in (1, 2)]
+    first, second = (made.fuse(each, objects(each.sequence), each.stamp) for each in after)
+    assert first.modality("joints").reason.startswith("jump:")
+    np.testing.assert_array_equal(first.joint_positions, state.joint_positions)
+    assert second.modality("joints").valid
+    # Where the set-point moves along, somebody has put the arm there.
+    moved = replace(
+        state, stamp=0.04, sequence=4, joint_positions=jumped - 1e-3, commanded_positions=state.commanded_positions
+    )
+    reset = replace(moved, stamp=0.05, sequence=5, joint_positions=state.joint_positions)
+    reset.commanded_positions = state.commanded_positions + (state.joint_positions - moved.joint_positions)
+    assert made.fuse(moved, objects(4), moved.stamp).modality("joints").valid
+    assert made.fuse(reset, objects(5), reset.stamp).modality("joints").valid
