@@ -6,6 +6,7 @@ import typer
 
 from physai_ros.cli.bench_alarm import alarm
 from physai_ros.cli.bench_classification import classification
+from physai_ros.cli.bench_continuity import continuity
 from physai_ros.cli.bench_evaluation import evaluation
 from physai_ros.cli.bench_fusion import fusion
 from physai_ros.cli.bench_isolation import isolation
@@ -39,3 +40,4 @@ bench.command()(transfer)
 bench.command()(latency)
 bench.command()(isolation)
 bench.command()(fusion)
+bench.command()(continuity)

@@ -13,6 +13,7 @@ from physai_ros.evaluation.episode_log import EpisodeLog
 from physai_ros.evaluation.unfiltered import Unfiltered
 from physai_ros.experience.episode import Episode, EpisodeContext, EpisodeOutcome, Phase, Purpose
 from physai_ros.fusion.state_fuser import StateFuser
+from physai_ros.policy.predictor import Predictor
 from physai_ros.policy.runtime import CYCLES_PER_STEP, ActingPolicy, PolicyRuntime
 from physai_ros.robot.action import Intervention, RobotAction
 from physai_ros.robot.command import CommandSource, SafeCommand
@@ -38,6 +39,8 @@ class Rollout:
     A policy that sees is shown every policy step what its cameras see at that instant. With `cameras` these are kept in
     the episode's pictures, whoever drives.
 
+    `predictor` and `continuity` are the runtime's: when a decision is there, and how chunks follow each other.
+
     With `filtered` false everything passes unchecked, which shows what the safety monitor costs and saves.
 
     Raises:
@@ -53,11 +56,10 @@ class Rollout:
         policy: ActingPolicy | None = None,
         limits: SafetyLimits | None = None,
         filtered: bool = True,
-<<<<<<< HEAD
         make_arm: Callable[[Task], SimulatedArm] | None = None,
-=======
         cameras: RolloutCameras | None = None,
->>>>>>> 598887a (Policies see: cameras to the fusion's observation, to the policy in the graph and in rollouts; benches of latency, isolation and fusion)
+        predictor: Predictor | None = None,
+        continuity: str = "none",
     ) -> None:
         """Take robot and task; `make_arm` makes another arm than the simulator's own, such as a twin."""
         self.spec = spec
@@ -67,7 +69,16 @@ class Rollout:
         self._driver = SimulatedDriver(spec, task, self._physics, 0, lock_step=True, make_arm=make_arm)
         kinematics = self.arm.kinematics
         self._fuser = StateFuser(spec, kinematics, [item.name for item in task.objects])
-        self.runtime = PolicyRuntime(spec, kinematics, task.features, task.action_axes, task.action_scale, policy)
+        self.runtime = PolicyRuntime(
+            spec,
+            kinematics,
+            task.features,
+            task.action_axes,
+            task.action_scale,
+            policy,
+            predictor=predictor,
+            continuity=continuity,
+        )
         self._supervisor = (
             SafetySupervisor(spec, limits or SafetyLimits.from_spec(spec), kinematics) if filtered else Unfiltered(spec)
         )
@@ -114,16 +125,11 @@ class Rollout:
         person = self._person if operator or demonstrate else None
         if person is not None:
             generator = np.random.default_rng([seed, 0x0B])
-<<<<<<< HEAD
             # Whoever sees the world with their own eyes is not misled by how a goal is told.
             goal = tuple(self.arm.physics.true_goal(scenario.goal).tolist())
             person.start_episode(goal, episode_id, start, generator, demonstrate=demonstrate, noise=noise)
-        log = EpisodeLog()
-=======
-            person.start_episode(scenario.goal, episode_id, start, generator, demonstrate=demonstrate, noise=noise)
         self.runtime.cameras.reset()
         log, album = EpisodeLog(), PictureAlbum(self._cameras, None if demonstrate else self.runtime.senses)
->>>>>>> 598887a (Policies see: cameras to the fusion's observation, to the policy in the graph and in rollouts; benches of latency, isolation and fusion)
         outcome, end_reason = Outcome(), "timeout"
         for cycle in range(int((self.task.time_limit + GRACE) * self.spec.control_rate)):
             if cycle:

@@ -42,6 +42,20 @@ def test_a_lost_command_is_given_up_when_the_driver_asks_again() -> None:
     assert order.next()[0].sequence == 2
 
 
+def test_what_belongs_to_a_state_is_waited_for_as_long_as_for_a_command() -> None:
+    order = LockStepOrder()
+    order.begin(1)
+    order.add_state(state(1))
+    assert order.next(lambda _state: False) is None
+    assert order.next(lambda each: each.sequence == 1)[0].sequence == 1
+    order.add_command(1, True)
+    order.add_state(state(2))
+    for _ in range(3):
+        assert order.next(lambda _state: False) is None
+        order.add_state(state(2))
+    assert order.next(lambda _state: False)[0].sequence == 2
+
+
 def test_a_driver_that_starts_again_begins_anew() -> None:
     order = LockStepOrder()
     order.begin(100)

@@ -22,6 +22,7 @@ class Acting:
     """An untrained policy that remembers what it saw."""
 
     version = "000001"
+    decision_time = 0.0
 
     def __init__(self, size: int) -> None:
         self.network = ActingNetwork(RobotPolicyNetwork(Architecture(size, 5), seed=3))
