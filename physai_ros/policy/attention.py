@@ -45,5 +45,7 @@ class HistoryAttention(nn.Module):
         heeded = known.clone()
         candidates = scores[:, :older].masked_fill(~known[:, :older], -torch.inf)
         best = candidates.topk(self._top, dim=1).indices
-        heeded[:, :older] = torch.zeros_like(known[:, :older]).scatter(1, best, value=True) & known[:, :older]
+        # By comparison: tracers do not know how to scatter a truth value.
+        chosen = (torch.arange(older) == best[:, :, None]).any(dim=1)
+        heeded[:, :older] = chosen & known[:, :older]
         return heeded

@@ -165,7 +165,7 @@ class PolicyRuntime:
         self._index = 0
         self._playing = False
         self.underruns = 0  # policy steps of this episode of which nothing was known in time
-        self._step_index = -1
+        self._step_index = self._dropped = -1
         self._watch = None
         self._uncertainty = float("nan")
         self._restart = True
@@ -186,6 +186,7 @@ class PolicyRuntime:
         self._restart = True
         self._ee_delta = np.zeros(6)
         self._player.forget()
+        self._dropped = self._step_index  # what was asked up to here is answered, but not played
 
     def act(self, state: RobotState) -> RobotAction:
         """The step of this control cycle.
@@ -233,7 +234,7 @@ class PolicyRuntime:
     def _begin_step(self, state: RobotState) -> None:
         """Ask for the decision of a new policy step."""
         assert self.policy is not None
-        if not self._playing and self._played is not None:
+        if not self._playing and self._chunk is not None:
             self.underruns += 1
         self._take(state)
         self._step_index = (state.sequence - self._start_sequence) // self._cycles
@@ -266,7 +267,8 @@ class PolicyRuntime:
                 value=prediction.value,
                 uncertainty=self._uncertainty,
             )
-            self._player.add(question.step, actions, self._chunk_id, self._step_index)
+            if question.step > self._dropped:
+                self._player.add(question.step, actions, self._chunk_id, self._step_index)
             self._kept[self._chunk_id] = self._chunk
             self._kept.pop(self._chunk_id - _KEPT, None)
 

@@ -78,7 +78,10 @@ def make(policy: Policy, runtime: str, folder: Path | None = None) -> Acting:
     if runtime == "eager":
         return SensingNetwork(network, EagerDecider(network))
     if runtime == "torchscript":
-        return SensingNetwork(network, TracedDecider(network))
+        try:
+            return SensingNetwork(network, TracedDecider(network))
+        except RuntimeError as error:
+            raise PolicyFileError(f"it cannot be traced: {str(error).splitlines()[0]}") from error
     if runtime == "numpy":
         if not network.architecture.is_plain:
             raise PolicyFileError("plain matrices compute perceptrons alone")

@@ -48,12 +48,13 @@ def test_what_can_compute_a_policy_agrees_with_it(tmp_path, name):
 
 
 def test_a_runtime_that_departs_is_not_used(tmp_path, monkeypatch):
-    policy = policy_of(tmp_path, ARCHITECTURES["plain"])
-    traced = make(policy, "torchscript")
-    policy.network.action_heads.bias.data += 0.01
-    assert difference(policy, traced) > PARITY
-    policy.network.action_heads.bias.data -= 0.01
-    assert difference(policy, traced) <= PARITY
+    policy, other = (policy_of(tmp_path, ARCHITECTURES["plain"]) for _ in range(2))
+    other.network.action_heads.bias.data += 0.01
+    assert difference(policy, make(policy, "torchscript")) <= PARITY < difference(policy, make(other, "torchscript"))
+    monkeypatch.setattr("physai_ros.policy.runtimes.make", lambda given, *how: make(other, *how))
+    with pytest.raises(PolicyFileError, match="departs by"):
+        acting_by(policy, "torchscript")
+    monkeypatch.undo()
     with pytest.raises(PolicyFileError, match="perceptrons alone"):
         acting_by(policy_of(tmp_path, ARCHITECTURES["seeing"]), "numpy")
     with pytest.raises(ValueError, match="eager"):
