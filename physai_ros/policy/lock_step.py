@@ -8,6 +8,8 @@ from collections.abc import Callable
 from physai_ros.robot.state import RobotState
 
 _PATIENCE = 3  # repeats of a measurement after which a command that was lost is no longer waited for
+PICTURE_PATIENCE = 40
+"""Repeats after which what belongs to a state is given up: two seconds, for pictures are drawn slowly on a busy core."""
 _REMEMBERED = 64
 
 
@@ -57,8 +59,8 @@ class LockStepOrder:
     def next(self, ready: Callable[[RobotState], bool] = lambda _state: True) -> tuple[RobotState, bool] | None:
         """Next state whose turn it is, and whether the one before was answered otherwise than by the policy.
 
-        `ready` says whether what belongs to the state has come, such as pictures of its instant; that is not waited for
-        longer than for a command.
+        `ready` says whether what belongs to the state has come, such as pictures of its instant; it is waited for as
+        long as `PICTURE_PATIENCE` says.
         """
         if not self._states:
             return None
@@ -66,7 +68,7 @@ class LockStepOrder:
         by_policy = self._answered.get(state.sequence - 1)
         if by_policy is None and state.sequence > self._start and self._repeats < _PATIENCE:
             return None
-        if self._repeats < _PATIENCE and not ready(state):
+        if self._repeats < PICTURE_PATIENCE and not ready(state):
             return None
         self._states.popleft()
         return state, by_policy is False

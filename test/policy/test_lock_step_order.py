@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from physai_ros.policy.lock_step import LockStepOrder
+from physai_ros.policy.lock_step import PICTURE_PATIENCE, LockStepOrder
 from physai_ros.robot.state import RobotState
 
 
@@ -42,7 +42,7 @@ def test_a_lost_command_is_given_up_when_the_driver_asks_again() -> None:
     assert order.next()[0].sequence == 2
 
 
-def test_what_belongs_to_a_state_is_waited_for_as_long_as_for_a_command() -> None:
+def test_what_belongs_to_a_state_is_waited_for_but_not_for_ever() -> None:
     order = LockStepOrder()
     order.begin(1)
     order.add_state(state(1))
@@ -50,7 +50,7 @@ def test_what_belongs_to_a_state_is_waited_for_as_long_as_for_a_command() -> Non
     assert order.next(lambda each: each.sequence == 1)[0].sequence == 1
     order.add_command(1, True)
     order.add_state(state(2))
-    for _ in range(3):
+    for _ in range(PICTURE_PATIENCE):
         assert order.next(lambda _state: False) is None
         order.add_state(state(2))
     assert order.next(lambda _state: False)[0].sequence == 2
