@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from physai_ros.cli.listed import listed
 from physai_ros.cli.physics import Physics, Shift, physics_values
 
 
@@ -31,6 +32,8 @@ def collect(
     registry: Annotated[Path, typer.Option(help="Folder of the policy versions.")] = Path("registry"),
     shift: Shift = None,
     physics: Physics = None,
+    cameras: Annotated[str, typer.Option(help="Keep what these see each policy step: scene, wrist, or both.")] = "",
+    image_size: Annotated[int, typer.Option(help="Height and width of their pictures [pixel].", min=8, max=1080)] = 84,
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes; 0: this one.", show_default="one a core")
     ] = None,
@@ -63,6 +66,8 @@ def collect(
         curriculum=curriculum,
         registry=str(registry) if policy else "",
         policy=protocol.resolve_version(PolicyRegistry(registry), policy) if policy else "",
+        cameras=listed(cameras),
+        image_size=image_size,
         workers=len(os.sched_getaffinity(0)) if workers is None else workers,
     )
     with Progress(console=Console(stderr=True), transient=True) as progress:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from physai_ros.cli.listed import listed
 
 if TYPE_CHECKING:
     from physai_ros.training.config import TrainerConfig
@@ -17,9 +19,12 @@ if TYPE_CHECKING:
     from physai_ros.training.distributed import Ranks
     from physai_ros.training.mapped_columns import ReplayFolder
     from physai_ros.training.offline import Budget
+    from physai_ros.training.seeing import Eyes
     from physai_ros.training.trainer import SparseTrainer
 
 CHECKPOINT = "trainer.safetensors"
+SEEING_BATCH = 48
+"""Samples a gradient update aims at where there are pictures: a convolution costs a hundred times a perceptron."""
 
 
 def train(
@@ -43,6 +48,9 @@ def train(
     weighting: Annotated[
         bool, typer.Option(help="Failures, contacts, interventions count more; idle tails, duplicates less.")
     ] = False,
+    cameras: Annotated[str, typer.Option(help="See by these cameras, with commas, as `collect --cameras` kept.")] = "",
+    image_size: Annotated[int, typer.Option(help="Height and width of what it sees [pixel].", min=8)] = 84,
+    blind_to: Annotated[str, typer.Option(help="task: do not look at where objects are, other than by sight.")] = "",
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for event files that TensorBoard opens.")] = None,
     save_seconds: Annotated[float, typer.Option(help="Time between two saved states [s].", min=0.0)] = 30.0,
     robot: Annotated[str, typer.Option(help="Robot configuration, by name or path.")] = "fr3_sim",
@@ -58,6 +66,7 @@ def train(
     from physai_ros.training.config import TrainerConfig
     from physai_ros.training.distributed import ranks
     from physai_ros.training.offline import Budget
+    from physai_ros.training.seeing import Eyes
 
     if objective != "bc":
         raise ValueError(f"objective '{objective}' is not to be had in this version; use --objective bc")
@@ -72,6 +81,9 @@ def train(
         patience=patience,
         check_every=check_every,
     )
+    eyes = Eyes(listed(cameras), image_size, listed(blind_to))
+    if eyes.cameras:
+        config = replace(config, batch_size=SEEING_BATCH)
     if steps is None and samples is None and budget_seconds is None:
         steps = config.warm_start_updates
     budget = Budget(budget_seconds, steps, samples)
@@ -81,9 +93,9 @@ def train(
     group = ranks()
     try:
         if group.number == 0:
-            _Run(data, out, robot, config, group).lead(budget, save_seconds, tensorboard, json)
+            _Run(data, out, robot, config, group, eyes).lead(budget, save_seconds, tensorboard, json)
         else:
-            _Run(data, out, robot, config, group).follow(budget)
+            _Run(data, out, robot, config, group, eyes).follow(budget)
     finally:
         group.close()
 
@@ -91,7 +103,7 @@ def train(
 class _Run:
     """One training from a store into a registry; process 0 leads, reads and writes files, others follow."""
 
-    def __init__(self, data: Path, out: Path, robot: str, config: TrainerConfig, group: Ranks) -> None:
+    def __init__(self, data: Path, out: Path, robot: str, config: TrainerConfig, group: Ranks, eyes: Eyes) -> None:
         from physai_ros.experience.store import EpisodeStore
         from physai_ros.robot.kinematics import Kinematics
         from physai_ros.robot.spec import RobotSpec
@@ -103,8 +115,13 @@ class _Run:
         self._checkpoint = out / CHECKPOINT
         self._ids, name = self._episodes()
         self._task = load_task(name)
+        self._senses = eyes.senses(self._task, self._store.read(self._ids[0]))
         self._builder = TransitionBuilder(
-            Kinematics(RobotSpec.load(robot)), self._task, chunk_steps=config.chunk_steps, hindsight=config.hindsight
+            Kinematics(RobotSpec.load(robot)),
+            self._task,
+            chunk_steps=config.chunk_steps,
+            hindsight=config.hindsight,
+            senses=self._senses,
         )
 
     def _episodes(self) -> tuple[list[str], str]:
@@ -192,6 +209,8 @@ class _Run:
         if checkpoint is not None:
             trainer = load_checkpoint(checkpoint, self._read, ranks=self._group, replay=replay)
             self._same_recipe(trainer.config)
+            if trainer.architecture.senses != self._senses:
+                raise ValueError(f"{self._checkpoint} was begun with other cameras; give the same, or another --out")
         trainer = self._add_episodes(trainer, replay)
         if trainer is None or not trainer.ready:
             raise ValueError(
@@ -203,7 +222,7 @@ class _Run:
         return trainer
 
     def _read(self, episode_id: str) -> Transitions:
-        return self._builder.build(self._store.read(episode_id))
+        return self._builder.build(self._store.read(episode_id, pictures=self._senses is not None))
 
     def _same_recipe(self, config: TrainerConfig) -> None:
         begun, given = asdict(config), asdict(self._config)
@@ -216,6 +235,7 @@ class _Run:
         from rich.progress import track
 
         from physai_ros.experience.store import StoreError
+        from physai_ros.policy.network import Architecture
         from physai_ros.training.dataset import EpisodeUnusable
         from physai_ros.training.trainer import SparseTrainer
 
@@ -233,7 +253,9 @@ class _Run:
             left_out += transitions.quarantined
             if trainer is None:
                 sizes = transitions.observations.shape[1], transitions.actions.shape[2]
-                trainer = SparseTrainer(*sizes, self._config, ranks=self._group, replay=replay)
+                config = self._config
+                shape = Architecture(*sizes, config.chunk_steps, config.hidden_sizes, config.members, self._senses)
+                trainer = SparseTrainer(*sizes, config, architecture=shape, ranks=self._group, replay=replay)
             try:
                 trainer.add(transitions, episode_id)
             except ValueError as error:

@@ -36,6 +36,7 @@ class CollectionPlan:
         physics: changes to the nominal arm by name.
         curriculum: how scenarios are chosen, one of `curriculum.selector.METHODS`.
         registry, policy: a version that tries every scenario first; where it fails, more is demonstrated.
+        cameras, image_size: whose pictures are kept with the episodes, and their height and width [pixel].
         workers: processes; 0 is this one.
     """
 
@@ -49,6 +50,8 @@ class CollectionPlan:
     curriculum: str = "uniform"
     registry: str = ""
     policy: str = ""
+    cameras: tuple[str, ...] = ()
+    image_size: int = 84
     workers: int = 0
 
 
@@ -66,7 +69,14 @@ def collect_demonstrations(
     """
     task = load_task(plan.task)
     store = EpisodeStore(plan.store)
-    settings = TrialSettings(plan.task, robot=plan.robot, physics=plan.physics, store=plan.store)
+    settings = TrialSettings(
+        plan.task,
+        robot=plan.robot,
+        physics=plan.physics,
+        store=plan.store,
+        cameras=plan.cameras,
+        image_size=plan.image_size,
+    )
     generator = np.random.default_rng([plan.seed, 0xC0])
     selector = ScenarioSelector(task.scenario_bounds, generator, plan.curriculum)
     chosen = plan.curriculum != "uniform"

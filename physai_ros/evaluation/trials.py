@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from physai_ros.evaluation.album import RolloutCameras
 from physai_ros.evaluation.conditions import condition_of
 from physai_ros.evaluation.driving import DemonstrationNoise
 from physai_ros.evaluation.rollout import Rollout
@@ -34,8 +35,8 @@ class TrialSettings:
     """What all trials of an evaluation share.
 
     `physics` are changes to the nominal arm by name; `operator` lets the scripted operator step in; `store` (a folder)
-    keeps every episode; `speed` is the share of full speed at which policies drive. With a seed in `twin` the arm is
-    that twin (`simulation.twins`) in place of the nominal one.
+    keeps every episode, with what `cameras` of `image_size` saw; `speed` is the share of full speed of policies. With a
+    seed in `twin` the arm is that twin (`simulation.twins`) in place of the nominal one.
     """
 
     task: str
@@ -46,6 +47,8 @@ class TrialSettings:
     store: str = ""
     speed: float = 1.0
     twin: int | None = None
+    cameras: tuple[str, ...] = ()
+    image_size: int = 84
 
     def to_json(self) -> str:
         """One line of JSON; `from_json` gives the same settings back."""
@@ -54,7 +57,8 @@ class TrialSettings:
     @classmethod
     def from_json(cls, text: str) -> TrialSettings:
         """Read what `to_json` wrote."""
-        return cls(**json.loads(text))
+        data = json.loads(text)
+        return cls(**(data | {"cameras": tuple(data.get("cameras", ()))}))
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,9 @@ class TrialRunner:
         twin = None if settings.twin is None else Twin.draw(settings.twin)
         self._physics = (twin.physics if twin else PhysicsParameters()).with_values(settings.physics)
         make_arm = partial(twin.arm, spec) if twin else None
-        self._rollout = Rollout(spec, self._task, physics=self._physics, make_arm=make_arm)
+        size = settings.image_size
+        cameras = RolloutCameras(settings.cameras, size, size) if settings.cameras else None
+        self._rollout = Rollout(spec, self._task, physics=self._physics, make_arm=make_arm, cameras=cameras)
         self._rollout.runtime.speed = settings.speed
         self._registry = PolicyRegistry(Path(settings.registry)) if settings.registry else None
         self._policies: dict[str, Policy] = {}

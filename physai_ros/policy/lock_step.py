@@ -9,7 +9,7 @@ from physai_ros.robot.state import RobotState
 
 _PATIENCE = 3  # repeats of a measurement after which a command that was lost is no longer waited for
 PICTURE_PATIENCE = 40
-"""Repeats after which what belongs to a state is given up: two seconds, for pictures are drawn slowly on a busy core."""
+"""Repeats after which what belongs to a state is given up: two seconds, for a busy core draws pictures slowly."""
 _REMEMBERED = 64
 
 
