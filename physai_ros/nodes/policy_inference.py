@@ -149,6 +149,7 @@ class PolicyInference(ManagedNode):
         self._version = ""
         self._begun = ""
         self._acted = 0
+        self._acting = False
         self._problem = self._blind = ""
 
     def _use_task(self, name: str) -> None:
@@ -294,7 +295,8 @@ class PolicyInference(ManagedNode):
             return  # nothing to act on: silence is answered by a hold
         self._acted += 1
         chunk = self._runtime.last_chunk
-        if self._version:
+        self._acting = bool(self._version)
+        if self._acting:
             action = self._runtime.act(state)
         else:  # a person drives, or no version can be used
             action = hold_action(state, self._acted, self._spec.control_period, self._episode.episode_id)
@@ -323,7 +325,8 @@ class PolicyInference(ManagedNode):
         policy = self._loader.policy(version)
         if policy is not None:
             runtime.policy, self._problem = policy, ""
-            runtime.interrupt()
+            if not self._acting:
+                runtime.interrupt()  # somebody else led the arm until now
             return True
         problem = self._loader.problem(version)
         if problem:

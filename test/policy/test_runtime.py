@@ -24,8 +24,8 @@ class Acting:
     version = "000001"
     decision_time = 0.0
 
-    def __init__(self, size: int) -> None:
-        self.network = ActingNetwork(RobotPolicyNetwork(Architecture(size, 5), seed=3))
+    def __init__(self, size: int, seed: int = 3) -> None:
+        self.network = ActingNetwork(RobotPolicyNetwork(Architecture(size, 5), seed=seed))
         self.seen: list[np.ndarray] = []
 
     def predict(self, observation: np.ndarray) -> Prediction:
@@ -112,3 +112,24 @@ def test_a_policy_of_other_axes_is_refused_and_the_one_in_force_stays(runtime, t
     with pytest.raises(PolicyFileError, match="reach"):
         runtime.load(registry, version)
     assert runtime.policy is before
+
+
+def test_two_hundred_swaps_miss_no_state_and_make_no_step(runtime, make_state, spec):
+    """Whenever another policy takes over the reference goes on as it moves, and what it is told it does smoothly."""
+    size = runtime.policy.network.architecture.observation_size
+    policies = [Acting(size, seed) for seed in range(4)]
+    for number, policy in enumerate(policies):
+        policy.version = f"{number:06d}"
+    runtime.start_episode(GOAL, "episode", 0)
+    positions, references, versions = None, [spec.home_positions] * 2, []
+    for sequence in range(1400):
+        if sequence % 7 == 3:
+            runtime.policy = policies[(sequence // 7) % 4]
+        action = runtime.act(make_state(sequence, positions))
+        positions = action.reference_positions
+        references.append(positions)
+        versions.append(action.policy_version)
+        assert action.state_sequence == sequence
+    assert sum(before != after for before, after in zip(versions, versions[1:], strict=False)) >= 199
+    accelerations = np.abs(np.diff(references, n=2, axis=0)) / spec.control_period**2
+    assert (accelerations <= spec.acceleration_limits * (1 + 1e-6)).all()
