@@ -176,12 +176,12 @@ class SensorFusion(ManagedNode):
 
     def _on_image(self, camera: str, decode: Callable[[object], np.ndarray], message: Image | CompressedImage) -> None:
         try:
-            due = self._cameras.add_picture(camera, seconds_of(message.header.stamp), decode(message))
+            shown = self._cameras.add_picture(camera, seconds_of(message.header.stamp), decode(message))
         except ValueError as error:
             self._refuse(f"camera/{camera}", error)
             return
-        if due:
-            self._observations.publish(observation_message(self._cameras.observation(), self._spec.base_frame))
+        if shown is not None:
+            self._observations.publish(observation_message(shown, self._spec.base_frame))
 
     def _refuse(self, topic: str, error: ValueError) -> None:
         self._malformed += 1

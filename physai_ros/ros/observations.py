@@ -11,15 +11,12 @@ from physai_ros.ros.stamps import seconds_of, set_time
 
 
 def observation_message(observation: CameraObservation, frame: str) -> msg.Observation:
-    """The message of pictures that belong together; each carries the instant of its own exposure."""
-    message = msg.Observation(state_sequence=observation.sequence, camera_names=list(observation.cameras))
-    message.ages = observation.ages
+    """The message of a picture and the state that it belongs to; it carries the instant of its exposure."""
+    message = msg.Observation(state_sequence=observation.sequence, camera_names=[observation.camera])
+    message.ages = [observation.age]
     set_time(message.header.stamp, observation.stamp)
     message.header.frame_id = frame
-    message.images = [
-        image_message(picture, stamp, f"{name}_optical_frame")
-        for name, picture, stamp in zip(observation.cameras, observation.pictures, observation.stamps, strict=True)
-    ]
+    message.images = [image_message(observation.picture, observation.stamp, f"{observation.camera}_optical_frame")]
     return message
 
 
