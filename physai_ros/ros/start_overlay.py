@@ -29,9 +29,10 @@ class StartOverlay:
         self._scenario = ""
         self._running = False
         self._said = False
+        self._camera = ""
         self._publisher = node.create_publisher(Image, "start_overlay", qos.EVENT)
         self._subscription = node.create_subscription(
-            msg.Observation, "observation", self._on_observation, qos.CONTROL, callback_group=group
+            msg.Observation, "observation", self._on_observation, qos.SENSOR, callback_group=group
         )
 
     def set_up(self, scenario_json: str, folder: Path | None) -> None:
@@ -49,6 +50,11 @@ class StartOverlay:
 
     def _on_observation(self, message: msg.Observation) -> None:
         if not self._scenario or self._frames is None or not message.images:
+            return
+        # Cameras come by turns; a scene is compared through one of them, the first that was heard.
+        camera = message.camera_names[0] if message.camera_names else ""
+        self._camera = self._camera or camera
+        if camera != self._camera:
             return
         live = rgb_array(message.images[0])
         if self._running:

@@ -12,6 +12,7 @@ from physai_ros.policy.observation import ObservationEncoder
 from physai_ros.policy.registry import PolicyRegistry
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
+from physai_ros.robot.state import Modality
 from physai_ros.ros import qos
 from physai_ros.ros.conversions import to_message
 from physai_ros.ros.images import image_message
@@ -89,6 +90,7 @@ def test_where_a_camera_falls_silent_it_acts_on_without_it_and_says_so(graph, se
         msg.EpisodeContext(phase=1, episode_id="e", task=TASK.name, policy_version="000001", goal=list(scenario.goal))
     )
     state = SimulatedArm(SPEC, TASK).perceived_state()
+    state.modalities = (Modality("joints"),)  # perception is silent as well
 
     def act(sequence: int, picture_stamp: float | None) -> msg.RobotAction:
         state.sequence, state.stamp = sequence, sequence / 100
