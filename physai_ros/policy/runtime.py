@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from physai_ros.policy.alarm import AlarmWatch
+from physai_ros.policy.exploration import Exploration
 from physai_ros.policy.network import Prediction
 from physai_ros.policy.observation import ObservationEncoder, TaskFeatures
 from physai_ros.policy.registry import Policy, PolicyFileError, PolicyRegistry
@@ -71,6 +72,7 @@ class PolicyRuntime:
         self._watch: AlarmWatch | None = None
         self.policy = policy
         self.speed = 1.0  # share of what the policy asks for, in 0 ... 1, while it is tried out
+        self.exploration: Exploration | None = None  # of the episode that runs; whoever starts it may set one
         self.start_episode(np.zeros(0), "", 0)
 
     @property
@@ -185,6 +187,8 @@ class PolicyRuntime:
         self._prediction = self.policy.predict(self._observation, *picture)
         self._uncertainty = self._judge(self._prediction)
         actions = self._prediction.actions
+        if self.exploration is not None:
+            actions = self.exploration.disturbed(actions)
         ee_deltas = np.zeros((len(actions), 6))
         ee_deltas[:, self._axes] = actions[:, :-1] * (self._scale * self.speed)
         self._ee_delta = ee_deltas[0]
