@@ -29,17 +29,17 @@ class ActorCriticConfig:
         jerk_penalty: what a policy step costs in which the motion changes by the whole action scale.
     """
 
-    discount: float = 0.98
-    horizon: int = 4
+    discount: float = 0.97
+    horizon: int = 6
     critics: int = 4
     asked: int = 2
     critic_sizes: tuple[int, ...] = (128, 128)
     critic_learning_rate: float = 5e-4
-    critic_averaging: float = 0.99
+    critic_averaging: float = 0.98
     own_share: float = 0.5
-    head_start: int = 500
+    head_start: int = 1000
     actor_every: int = 2
-    greed: float = 1.0
+    greed: float = 0.2
     loyalty: float = 1.0
     loyalty_end: float = 0.1
     loyalty_updates: int = 5000

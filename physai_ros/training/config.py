@@ -131,7 +131,7 @@ class TrainerConfig:
                     "hidden_sizes": tuple(data["hidden_sizes"]),
                     "gate": GateConfig(**data["gate"]),
                     "significance": SignificanceConfig(**data["significance"]),
-                    "rl": ActorCriticConfig.from_dict(data["rl"]),
+                    "rl": ActorCriticConfig.from_dict(data["rl"]) if "rl" in data else ActorCriticConfig(),
                 }
             )
         )

@@ -8,6 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+DOUBT = -3.0
+"""Logit of the value of what was never seen, to begin with: success is rare until it is seen.
+
+A critic that begins undecided is believed for long: where an episode was cut off, hope fades by the discount alone.
+"""
+
 
 class CriticEnsemble(nn.Module):
     """`members` perceptrons with LayerNorm on what was seen and what is done, computed as one product a layer.
@@ -34,6 +40,8 @@ class CriticEnsemble(nn.Module):
         for width in hidden_sizes:
             self.gains.append(nn.Parameter(torch.ones(members, 1, width)))
             self.shifts.append(nn.Parameter(torch.zeros(members, 1, width)))
+        with torch.no_grad():
+            self.biases[-1].fill_(DOUBT)
 
     def forward(self, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Logits (members, n) for normalized observations (n, observation_size) and actions (n, action_size)."""

@@ -120,5 +120,6 @@ def returns_over(
                 share = 0.0
                 break
             row += 1
-        reward[begin], bootstrap[begin], ahead[begin] = total, share, row - begin
+        if usable[begin]:
+            reward[begin], bootstrap[begin], ahead[begin] = total, share, row - begin
     return Returns(reward, ahead, bootstrap, usable)

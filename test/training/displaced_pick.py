@@ -12,7 +12,7 @@ LIMIT = 40  # policy steps
 STEP = 0.025  # [m]
 GRASP = 0.010  # [m] from the object's centre within which closing takes hold of it
 AT_GOAL = 0.02  # [m]
-SIZE, ACTIONS = 15, 4
+SIZE, ACTIONS = 16, 4
 
 
 class DisplacedPick:
@@ -33,7 +33,7 @@ class DisplacedPick:
         seen, meant, done = [], [], []
         for _ in range(LIMIT):
             relative = np.concatenate([item + self._offset - tool[:2], [tool[2]], goal - tool[:2]])
-            observation = np.concatenate([relative, np.tanh(relative / 0.02), [grip], last]).astype(np.float32)
+            observation = np.concatenate([relative, np.tanh(relative / 0.02), [grip, held], last]).astype(np.float32)
             intent = act(observation, (tool, item, goal, held))
             action = exploration.disturbed(intent[None])[0]
             action[-1] = intent[-1] if abs(intent[-1]) > 0.2 else 0.0
