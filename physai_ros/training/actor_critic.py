@@ -77,7 +77,7 @@ class ActorCritic(Imitation):
         weight = torch.from_numpy(weights)
         loss, errors, spread = self._teach_critics(batch.sight, steps, weight)
         self._updates += 1
-        self._experienced += bool((steps.imitable == 0.0).any())
+        self._experienced += bool(steps.own.any())
         value_loss, forward = math.nan, 2 * batch.size
         if not self.heeds_critics or self._updates % self._recipe.actor_every == 0:
             value_loss = self._teach_actor(batch, steps, weight)
@@ -127,7 +127,7 @@ class ActorCritic(Imitation):
             target = self._target(steps, explore=True)
         logits = self.critics(self._seen(sight), steps.executed)
         entropy = functional.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none")
-        believed = torch.where(steps.imitable > 0.0, self.loyalty, 1.0)
+        believed = torch.where(steps.own > 0.0, 1.0, self.loyalty)
         loss = (entropy * (weight * steps.usable * believed)).mean(dim=1)
         self.critic_optimizer.zero_grad(set_to_none=True)
         loss.sum().backward()
@@ -142,8 +142,10 @@ class ActorCritic(Imitation):
         output = self.network(*self._disturbed(batch.sight))
         per_member = self.imitation_loss(output, batch)
         per_sample = (per_member * batch.members).sum(dim=1) / batch.members.sum(dim=1)
-        imitated = weight * batch.weight * steps.imitable
-        loss = self.loyalty * (per_sample * imitated).sum() / imitated.sum().clamp(min=1.0)
+        imitated = (
+            weight * batch.weight * torch.where(steps.own > 0.0, self._recipe.pride * steps.success, self.loyalty)
+        )
+        loss = (per_sample * imitated).mean() / (1.0 - self._recipe.own_share * steps.own.any())
         if self.heeds_critics:
             actions = output.actions[:, :, 0]
             beyond = (actions.abs() - 1.0).clamp(min=0.0).square().mean()

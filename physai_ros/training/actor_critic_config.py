@@ -24,6 +24,7 @@ class ActorCriticConfig:
         greed: weight of the critic's word beside imitation.
         loyalty, loyalty_end: weight of imitation at first, and where it goes.
         loyalty_updates: updates over which what is above the end falls to a third.
+        pride: weight of imitation of the policy's own steps in episodes that succeeded.
         exploration: spread of what the policy does in training about what it would do, as a share of the action scale.
         force_penalty: what a policy step with double the force budget costs; 1 is the worth of success.
         jerk_penalty: what a policy step costs in which the motion changes by the whole action scale.
@@ -43,6 +44,7 @@ class ActorCriticConfig:
     loyalty: float = 1.0
     loyalty_end: float = 0.1
     loyalty_updates: int = 5000
+    pride: float = 0.0
     exploration: float = 0.15
     force_penalty: float = 0.0
     jerk_penalty: float = 0.0
@@ -60,7 +62,16 @@ class ActorCriticConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected above 0, below 1")
         if not self.critic_learning_rate > 0:
             raise ValueError(f"critic_learning_rate is {self.critic_learning_rate}, expected above 0")
-        for name in ("head_start", "greed", "loyalty", "loyalty_end", "exploration", "force_penalty", "jerk_penalty"):
+        for name in (
+            "head_start",
+            "greed",
+            "loyalty",
+            "loyalty_end",
+            "pride",
+            "exploration",
+            "force_penalty",
+            "jerk_penalty",
+        ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 0")
 

@@ -187,11 +187,11 @@ class TrainingData:
         rows = np.concatenate([columns.gather("step", indices) for _, columns, indices in pools])
         column = {
             name: torch.from_numpy(self.outcomes.columns.gather(name, rows))
-            for name in ("executed", "reward", "bootstrap", "usable")
+            for name in ("executed", "reward", "bootstrap", "usable", "success")
         }
         following = self.outcomes.sight(rows + self.outcomes.columns.gather("ahead", rows))
-        imitable = np.concatenate([np.full(len(indices), pool is not self.own) for pool, _, indices in pools])
-        return Steps(following=following, imitable=torch.from_numpy(imitable.astype(np.float32)), **column)
+        own = np.concatenate([np.full(len(indices), pool is self.own) for pool, _, indices in pools])
+        return Steps(following=following, own=torch.from_numpy(own.astype(np.float32)), **column)
 
     def _check(self, transitions: Transitions) -> None:
         expected = (len(transitions), self._architecture.observation_size)

@@ -35,7 +35,8 @@ class Steps(NamedTuple):
     """b steps as a critic takes them.
 
     `executed` (b, action_size) in -1 ... 1, `reward` (b,), `following` what is seen where it led, `bootstrap` (b,) and
-    `usable` (b,) as in `Returns`, `imitable` (b,) 1 for a demonstration or an operator's correction.
+    `usable` (b,) as in `Returns`, `own` (b,) 1 for a step of the policy itself, 0 for a demonstration or a correction,
+    `success` (b,) 1 where its episode succeeded.
     """
 
     executed: torch.Tensor
@@ -43,7 +44,8 @@ class Steps(NamedTuple):
     following: Sight
     bootstrap: torch.Tensor
     usable: torch.Tensor
-    imitable: torch.Tensor
+    own: torch.Tensor
+    success: torch.Tensor
 
 
 def executed_actions(
