@@ -233,7 +233,9 @@ class PegInsertionExpert(Expert):
     MOUTH = 0.0006  # [m] error across below which the tip goes in
     TURNED = 0.02  # [rad] error of the turn below which the tip goes in
     NEAR = 0.008  # [m] from the hole within which it corrects by shares
-    SHARE = 0.4
+    SHARE = 0.3
+    STILL = 0.003  # [m/s] of the tool below which friction holds it
+    NUDGE = 0.0003  # [m] a step beyond what is missing, while friction holds it
     PRESS = 0.004  # [m] a step on the way in
     GENTLE = 12.0  # [N] on the tool above which it does not press on
 
@@ -265,7 +267,7 @@ class PegInsertionExpert(Expert):
         force = float(np.linalg.norm(state.wrench[:3]))
         if above < -0.002 and away < self.NEAR:  # in the hole: on, down, and no further than the table
             down = -self.PRESS if force < self.GENTLE else 0.5 * self.PRESS
-            return self._action(np.array([*(self.SHARE * across), down]), self.SHARE * missing, -1.0)
+            return self._action(np.array([*self._corrected(state, across), down]), self.SHARE * missing, -1.0)
         if away > self.NEAR:
             rise = self._clear - above - lead[2]
             across = np.zeros(2) if above < 0.5 * self._clear else across - lead[:2]
@@ -273,7 +275,14 @@ class PegInsertionExpert(Expert):
         down = 0.008 - above - lead[2]
         if away < self.MOUTH and abs(missing) < self.TURNED:
             down = -self.PRESS if force < self.GENTLE else 0.5 * self.PRESS
-        return self._action(np.array([*(self.SHARE * across), down]), turn, -1.0)
+        return self._action(np.array([*self._corrected(state, across), down]), turn, -1.0)
+
+    def _corrected(self, state: RobotState, missing: np.ndarray) -> np.ndarray:
+        """Displacement (2,) [m] for what is missing (2,) across: a share, and more where friction holds the arm."""
+        distance = float(np.linalg.norm(missing))
+        if distance > 0.5 * self.MOUTH and float(np.linalg.norm(state.ee_velocity[:2])) < self.STILL:
+            return missing * (self.SHARE + self.NUDGE / distance)
+        return self.SHARE * missing
 
     def _fetch(self, state: RobotState, commanded: np.ndarray, rotation: np.ndarray, peg: np.ndarray) -> TaskAction:
         error = peg[:2] - commanded[:2]

@@ -40,10 +40,10 @@ class ActorCriticConfig:
     own_share: float = 0.5
     head_start: int = 1000
     actor_every: int = 2
-    greed: float = 0.2
+    greed: float = 1.5
     loyalty: float = 1.0
     loyalty_end: float = 0.1
-    loyalty_updates: int = 5000
+    loyalty_updates: int = 4000
     pride: float = 0.0
     exploration: float = 0.15
     force_penalty: float = 0.0

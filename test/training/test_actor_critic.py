@@ -133,7 +133,8 @@ def imitation(trainer: SparseTrainer) -> float:
 def test_it_learns_from_success_and_failure_what_imitation_cannot(recipe):
     """A bandit: demonstrations say 0, success comes of 0.5 alone."""
     generator = np.random.default_rng(0)
-    trainer = SparseTrainer(3, 2, dataclasses.replace(recipe, sampler="uniform"))
+    rl = dataclasses.replace(recipe.rl, loyalty_updates=100)
+    trainer = SparseTrainer(3, 2, dataclasses.replace(recipe, sampler="uniform", rl=rl))
 
     def step(action: float, *, demonstrated: bool) -> Transitions:
         done = np.array([[action, 1.0]], dtype=np.float32)
