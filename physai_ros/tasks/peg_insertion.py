@@ -236,7 +236,9 @@ class PegInsertionExpert(Expert):
     SHARE = 0.3
     STILL = 0.003  # [m/s] of the tool below which friction holds it
     NUDGE = 0.0003  # [m] a step beyond what is missing, while friction holds it
-    PRESS = 0.004  # [m] a step on the way in
+    OVER = 0.003  # [m] of the tip above the mouth while it is not aligned
+    LOWER = 0.0015  # [m] a step from there into the mouth
+    PRESS = 0.004  # [m] a step in the hole
     GENTLE = 12.0  # [N] on the tool above which it does not press on
 
     def __init__(self, task: PegInsertion, clear: float) -> None:
@@ -272,17 +274,24 @@ class PegInsertionExpert(Expert):
             rise = self._clear - above - lead[2]
             across = np.zeros(2) if above < 0.5 * self._clear else across - lead[:2]
             return self._action(np.array([*across, rise]), turn, -1.0)
-        down = 0.008 - above - lead[2]
-        if away < self.MOUTH and abs(missing) < self.TURNED:
-            down = -self.PRESS if force < self.GENTLE else 0.5 * self.PRESS
+        down = self.OVER - above - lead[2]
+        if above < 2.0 * self.OVER:
+            down = 0.3 * (self.OVER - above)
+            if away < self.MOUTH and abs(missing) < self.TURNED:
+                down = -self.LOWER if force < self.GENTLE else self.LOWER
         return self._action(np.array([*self._corrected(state, across), down]), turn, -1.0)
 
     def _corrected(self, state: RobotState, missing: np.ndarray) -> np.ndarray:
-        """Displacement (2,) [m] for what is missing (2,) across: a share, and more where friction holds the arm."""
+        """Displacement (2,) [m] for what is missing (2,) across: pushed while the arm is still, awaited while it moves.
+
+        Where friction holds the arm, the commanded pose has to lead by millimetres before anything moves; going on to
+        push then would carry it past.
+        """
         distance = float(np.linalg.norm(missing))
-        if distance > 0.5 * self.MOUTH and float(np.linalg.norm(state.ee_velocity[:2])) < self.STILL:
-            return missing * (self.SHARE + self.NUDGE / distance)
-        return self.SHARE * missing
+        moves = float(np.linalg.norm(state.ee_velocity[:2])) > self.STILL
+        if distance < 0.5 * self.MOUTH or (moves and distance < 0.5 * self.NEAR):
+            return np.zeros(2)
+        return missing * (self.SHARE + self.NUDGE / distance)
 
     def _fetch(self, state: RobotState, commanded: np.ndarray, rotation: np.ndarray, peg: np.ndarray) -> TaskAction:
         error = peg[:2] - commanded[:2]
