@@ -108,12 +108,12 @@ def test_values_stay_bounded_on_demonstrations_alone(recipe, builder, demonstrat
 
 def test_a_buffer_of_failures_only_leaves_the_actor_sane(recipe, builder, demonstrations):
     trainer = trainer_of(recipe, builder, demonstrations)
-    for index in range(300):
-        trainer.update(trainer.warm_start_rate(index, 300))
+    for index in range(150):
+        trainer.update(trainer.warm_start_rate(index, 150))
     before = imitation(trainer)
     for number, episode in enumerate(demonstrations):
         trainer.add(own(builder.build(episode), success=False, terminal=number % 2 == 0), f"failure-{number}")
-    for _ in range(200):
+    for _ in range(120):
         trainer.update()
     assert trainer.algorithm.heeds_critics
     assert imitation(trainer) < before + 0.02
@@ -159,8 +159,8 @@ def test_it_learns_from_success_and_failure_what_imitation_cannot(recipe):
         trainer.add(step(0.0, demonstrated=True), f"demonstration-{number}")
     for number in range(200):
         trainer.add(step(generator.uniform(-1, 1), demonstrated=False), f"own-{number}")
-    for _ in range(600):
-        trainer.update(2e-3)
+    for _ in range(400):
+        trainer.update(3e-3)
     with torch.no_grad():
         acted = trainer.policy_network()(torch.randn(50, 3)).actions.mean(dim=(0, 1, 2))
     assert 0.3 < float(acted[0]) < 0.7
