@@ -13,6 +13,7 @@ from torch.nn import functional
 from physai_ros.policy.network import Architecture
 from physai_ros.policy.runtime import GRIPPER_DEADBAND
 from physai_ros.training.algorithm import Lesson
+from physai_ros.training.caution import Caution
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.critic import CriticEnsemble, pessimistic
 from physai_ros.training.distributed import Ranks
@@ -31,10 +32,11 @@ class ActorCritic(Imitation):
         loyalty * imitation of demonstrations and corrections - greed * value of what it would do
 
     (Fujimoto and Gu, "A minimalist approach to offline reinforcement learning" (TD3+BC), 2021, with the value in place
-    of its normalized form, for values here lie in 0 ... 1). Loyalty fades as experience grows. Where success is out of
-    reach the value is flat and imitation alone is left: a buffer of failures does the actor no harm. The actor heeds
-    the critics once they have seen some of its own steps, for demonstrations alone do not tell a good action from a bad
-    one. The critics read the observation's vector, also where the actor sees pictures.
+    of its normalized form, for values here lie in 0 ... 1). Loyalty fades while the critics are heeded. Where success
+    is out of reach the value is flat and imitation alone is left: a buffer of failures does the actor no harm. The
+    actor heeds the critics once they have seen some of its own steps, for demonstrations alone do not tell a good
+    action from a bad one, and no longer when it fails more often than imitation did (`Caution`). The critics read the
+    observation's vector, also where the actor sees pictures.
     """
 
     def __init__(
@@ -56,19 +58,19 @@ class ActorCritic(Imitation):
         )
         self.asked = copy.deepcopy(self.critics).requires_grad_(False)
         self.critic_optimizer = torch.optim.Adam(self.critics.parameters(), lr=recipe.critic_learning_rate, fused=True)
-        self._updates = self._experienced = 0
+        self._updates = self._experienced = self._heeded = 0
+        self.caution = Caution()
 
     @property
     def heeds_critics(self) -> bool:
-        """Whether the critics have seen enough of the policy's own steps for the actor to follow them."""
-        return self._experienced > self._recipe.head_start
+        """Whether the critics have seen enough of the policy's own steps, and following them has not done harm."""
+        return self._experienced > self._recipe.head_start and not self.caution.retreated
 
     @property
     def loyalty(self) -> float:
         """Weight of imitation in the actor's loss."""
         recipe = self._recipe
-        heeded = max(self._experienced - recipe.head_start, 0)
-        fading = math.exp(-heeded / recipe.loyalty_updates)
+        fading = math.exp(-self._heeded / recipe.loyalty_updates)
         return recipe.loyalty_end + (recipe.loyalty - recipe.loyalty_end) * fading
 
     def update(self, batch: Batch, weights: np.ndarray, *, signals: bool = False) -> Lesson:
@@ -78,6 +80,7 @@ class ActorCritic(Imitation):
         loss, errors, spread = self._teach_critics(batch.sight, steps, weight)
         self._updates += 1
         self._experienced += bool(steps.own.any())
+        self._heeded = self._heeded + 1 if self.heeds_critics else 0
         value_loss, forward = math.nan, 2 * batch.size
         if not self.heeds_critics or self._updates % self._recipe.actor_every == 0:
             value_loss = self._teach_actor(batch, steps, weight)
@@ -87,6 +90,10 @@ class ActorCritic(Imitation):
             with torch.no_grad():
                 features = self.network(*batch.sight).features.numpy()
         return Lesson(loss, value_loss, errors, spread if signals else None, features, forward)
+
+    def hear(self, success: bool) -> None:
+        """Take in how an episode ended that the policy went through alone."""
+        self.caution.hear(success, followed=self._experienced > self._recipe.head_start)
 
     def losses(self, batch: Batch) -> np.ndarray:
         """Error (b,) of the critics in every sample, against what they themselves say of what followed."""
@@ -172,14 +179,14 @@ class ActorCritic(Imitation):
     def snapshot(self) -> tuple[Any, ...]:
         """Copies of what `update` changes, for `restore`."""
         critics = (self.critics.state_dict(), self.critic_optimizer.state_dict())
-        return (*super().snapshot(), *copy.deepcopy(critics), self._updates, self._experienced)
+        return (*super().snapshot(), *copy.deepcopy(critics), self._updates, self._experienced, self._heeded)
 
     def restore(self, snapshot: tuple[Any, ...]) -> None:
         """Undo every update since the snapshot."""
         super().restore(snapshot[:2])
         self.critics.load_state_dict(snapshot[2])
         self.critic_optimizer.load_state_dict(copy.deepcopy(snapshot[3]))
-        self._updates, self._experienced = snapshot[4:]
+        self._updates, self._experienced, self._heeded = snapshot[4:]
 
     def weights(self) -> dict[str, np.ndarray]:
         """Weights, the optimisers' memory and the counts as named arrays, for `load_weights`."""
@@ -187,7 +194,8 @@ class ActorCritic(Imitation):
         for prefix, critics in (("critics", self.critics), ("asked", self.asked)):
             arrays |= {f"{prefix}.{name}": value.numpy().copy() for name, value in critics.state_dict().items()}
         arrays |= self._memory("critic_optimizer", self.critic_optimizer)
-        return arrays | {"actor_critic": np.array([self._updates, self._experienced])}
+        counts = np.array([self._updates, self._experienced, self._heeded])
+        return arrays | {"actor_critic": counts, "caution": self.caution.state()}
 
     def load_weights(self, arrays: dict[str, np.ndarray]) -> None:
         """Take over what `weights` gave; names of others are passed over."""
@@ -196,7 +204,8 @@ class ActorCritic(Imitation):
             own = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
             critics.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in own.items()})
         self._remember("critic_optimizer", self.critic_optimizer, arrays)
-        self._updates, self._experienced = map(int, arrays["actor_critic"])
+        self._updates, self._experienced, self._heeded = map(int, arrays["actor_critic"])
+        self.caution.restore(arrays["caution"])
 
 
 def _steps(batch: Batch) -> Steps:

@@ -38,12 +38,12 @@ class ActorCriticConfig:
     critic_learning_rate: float = 5e-4
     critic_averaging: float = 0.98
     own_share: float = 0.5
-    head_start: int = 1000
+    head_start: int = 4000
     actor_every: int = 2
-    greed: float = 1.5
+    greed: float = 0.5
     loyalty: float = 1.0
     loyalty_end: float = 0.1
-    loyalty_updates: int = 4000
+    loyalty_updates: int = 10_000
     pride: float = 0.0
     exploration: float = 0.15
     force_penalty: float = 0.0

@@ -104,7 +104,11 @@ class SparseTrainer:
 
     def add(self, transitions: Transitions, episode_id: str) -> int:
         """Take in one episode, as `TrainingData.add` says; returns how many of its policy steps can be imitated."""
-        return self.data.add(transitions, episode_id)
+        known = episode_id in self
+        imitable = self.data.add(transitions, episode_id)
+        if isinstance(self.algorithm, ActorCritic) and not known and len(transitions) and transitions.own.all():
+            self.algorithm.hear(bool(transitions.success[0]))
+        return imitable
 
     def update(self, learning_rate: float | None = None) -> UpdateStats:
         """One gradient update.

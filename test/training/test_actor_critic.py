@@ -16,6 +16,7 @@ from physai_ros.policy.exploration import Exploration
 from physai_ros.policy.network import Architecture, Prediction
 from physai_ros.policy.registry import weights_of
 from physai_ros.training.actor_critic_config import ActorCriticConfig
+from physai_ros.training.caution import Caution
 from physai_ros.training.checkpoint import load_checkpoint, save_checkpoint
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.critic import CriticEnsemble, pessimistic
@@ -133,7 +134,7 @@ def imitation(trainer: SparseTrainer) -> float:
 def test_it_learns_from_success_and_failure_what_imitation_cannot(recipe):
     """A bandit: demonstrations say 0, success comes of 0.5 alone."""
     generator = np.random.default_rng(0)
-    rl = dataclasses.replace(recipe.rl, loyalty_updates=100)
+    rl = dataclasses.replace(recipe.rl, loyalty_updates=100, greed=1.5)
     trainer = SparseTrainer(3, 2, dataclasses.replace(recipe, sampler="uniform", rl=rl))
 
     def step(action: float, *, demonstrated: bool) -> Transitions:
@@ -164,6 +165,43 @@ def test_it_learns_from_success_and_failure_what_imitation_cannot(recipe):
     with torch.no_grad():
         acted = trainer.policy_network()(torch.randn(50, 3)).actions.mean(dim=(0, 1, 2))
     assert 0.3 < float(acted[0]) < 0.7
+
+
+def test_who_fails_more_often_than_by_imitation_returns_to_it():
+    caution = Caution()
+    for success in [True, False] * 10:
+        caution.hear(success, followed=False)
+    assert caution.imitation == 0.5
+    failures = 0
+    while not caution.retreated:
+        caution.hear(False, followed=True)
+        failures += 1
+    assert 3 < failures < 12
+    again = Caution()
+    again.restore(caution.state())
+    for either in (caution, again):
+        either.hear(True, followed=True)
+        assert either.retreated  # one success is no return
+        for _ in range(10):
+            either.hear(True, followed=True)
+        assert not either.retreated
+
+
+def test_retreat_gives_imitation_its_full_weight_back(recipe, builder, demonstrations):
+    trainer = trainer_of(recipe, builder, demonstrations)
+    rows = builder.build(demonstrations[0])
+    for number in range(10):
+        trainer.add(own(rows, success=True, terminal=True), f"success-{number}")
+    for _ in range(30):
+        trainer.update()
+    algorithm = trainer.algorithm
+    assert algorithm.heeds_critics
+    assert algorithm.loyalty < 1.0
+    for number in range(10):
+        trainer.add(own(rows, success=False, terminal=False), f"failure-{number}")
+    trainer.update()
+    assert not algorithm.heeds_critics
+    assert algorithm.loyalty == 1.0
 
 
 def test_half_of_a_batch_is_the_policys_own_and_errors_are_remembered(recipe, builder, demonstrations):
