@@ -18,16 +18,26 @@ if TYPE_CHECKING:
     from physai_ros.transfer.demo_run import DemoPlan, DemoRun
 
 
+_EPISODES = {"bc": 72, "rl": 288}
+_MINUTES = {"bc": 12.0, "rl": 30.0}
+
+
 def demo(
     task: Annotated[str, typer.Option(help="Task by name, module:Class or file.")] = "pick_place",
-    minutes: Annotated[float, typer.Option(min=0.1, help="Longest time for the episodes on the arm.")] = 12.0,
-    objective: Annotated[str, typer.Option(help="What is learned; bc: demonstrations and corrections.")] = "bc",
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="Longest time for the episodes on the arm.", show_default="12; rl: 30")
+    ] = None,
+    objective: Annotated[
+        str, typer.Option(help="bc: imitate demonstrations and corrections; rl: learn from success and failure too.")
+    ] = "bc",
     interventions: Annotated[str, typer.Option(help="on or off: whether the operator steps in.")] = "on",
     sampler: Annotated[str, typer.Option(help="ast, uniform, random, prioritized or infobatch.")] = "ast",
     curriculum: Annotated[
         str, typer.Option(help="uniform, failure or significance: how start states are chosen.")
     ] = "uniform",
-    episodes: Annotated[int, typer.Option(min=1, max=10_000, help="Episodes on the arm.")] = 72,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Episodes on the arm.", show_default="72; rl: 288")
+    ] = None,
     demonstrations: Annotated[int, typer.Option(min=1, max=10_000, help="To start from.")] = 10,
     held_out: Annotated[int, typer.Option(min=2, max=10_000, help="Held-out scenarios of each evaluation.")] = 100,
     parity: Annotated[int, typer.Option(min=0, max=1000, help="Of these, run through the graph as well.")] = 10,
@@ -43,11 +53,12 @@ def demo(
     from physai_ros.curriculum.selector import METHODS
     from physai_ros.deployment.run_folder import new_run_folder
     from physai_ros.tasks.catalog import load_task
+    from physai_ros.training.config import OBJECTIVES
     from physai_ros.training.samplers import SAMPLERS
     from physai_ros.transfer.demo_run import DemoPlan
 
-    if objective != "bc":
-        raise ValueError(f"objective '{objective}' is not to be had in this version; use --objective bc")
+    if objective not in OBJECTIVES:
+        raise ValueError(f"there is no objective '{objective}'; there are {', '.join(OBJECTIVES)}")
     load_task(task)
     if interventions not in ("on", "off"):
         raise ValueError(f"--interventions is '{interventions}'; expected on or off")
@@ -62,7 +73,7 @@ def demo(
         task=task,
         folder=folder,
         seed=seed,
-        episodes=episodes,
+        episodes=episodes or _EPISODES[objective],
         demonstrations=demonstrations,
         held_out=held_out,
         parity=min(parity, held_out),
@@ -70,8 +81,9 @@ def demo(
         curriculum=curriculum,
         operator=interventions == "on",
         controls=controls,
+        objective=objective,
     )
-    _Demo(plan, namespace, minutes, Console()).run(json_file)
+    _Demo(plan, namespace, minutes or _MINUTES[objective], Console()).run(json_file)
 
 
 class _Demo:

@@ -87,9 +87,16 @@ class DemoGraph:
             },
             "sensor_fusion": {"robot": plan.robot},
             "safety_monitor": {"robot": plan.robot},
-            "policy_inference": where | {"mode": "lock_step"},
+            "policy_inference": where | {"mode": "lock_step", "exploration": plan.config.exploration},
             "operator": where | {"intervene": plan.operator},
-            "sparse_trainer": where | {"seed": plan.seed, "sampler": plan.sampler, "candidate_every": CANDIDATE_EVERY},
+            "sparse_trainer": where
+            | {
+                "seed": plan.seed,
+                "sampler": plan.sampler,
+                "objective": plan.objective,
+                "updates_per_episode": plan.config.updates_per_episode,
+                "candidate_every": CANDIDATE_EVERY,
+            },
             "evaluator": where
             | {
                 "seed": plan.seed,

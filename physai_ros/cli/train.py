@@ -31,7 +31,9 @@ def train(
     data: Annotated[Path, typer.Option(help="Folder of episodes, as `physai collect` writes it.")],
     out: Annotated[Path, typer.Option(help="Registry that gets the new version, and the state to resume from.")],
     sampler: Annotated[str, typer.Option(help="ast, uniform, random, prioritized or infobatch.")] = "ast",
-    objective: Annotated[str, typer.Option(help="bc: imitate demonstrations and corrections.")] = "bc",
+    objective: Annotated[
+        str, typer.Option(help="bc: imitate demonstrations and corrections; rl: learn from success and failure too.")
+    ] = "bc",
     steps: Annotated[int | None, typer.Option(help="Updates in all, those before a resume included.", min=1)] = None,
     samples: Annotated[int | None, typer.Option(help="Samples with a gradient in all, likewise.", min=1)] = None,
     budget_seconds: Annotated[float | None, typer.Option(help="CPU time in all, likewise [s].", min=0.1)] = None,
@@ -68,11 +70,10 @@ def train(
     from physai_ros.training.offline import Budget
     from physai_ros.training.seeing import Eyes
 
-    if objective != "bc":
-        raise ValueError(f"objective '{objective}' is not to be had in this version; use --objective bc")
     if sum(budget is not None for budget in (steps, samples, budget_seconds)) > 1:
         raise ValueError("give one of --steps, --samples and --budget-seconds, not several")
     config = TrainerConfig(
+        objective=objective,
         sampler=sampler,
         seed=seed,
         hindsight=hindsight,

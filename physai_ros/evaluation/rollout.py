@@ -13,6 +13,7 @@ from physai_ros.evaluation.episode_log import EpisodeLog
 from physai_ros.evaluation.unfiltered import Unfiltered
 from physai_ros.experience.episode import Episode, EpisodeContext, EpisodeOutcome, Phase, Purpose
 from physai_ros.fusion.state_fuser import StateFuser
+from physai_ros.policy.exploration import Exploration
 from physai_ros.policy.predictor import Predictor
 from physai_ros.policy.runtime import CYCLES_PER_STEP, ActingPolicy, PolicyRuntime
 from physai_ros.robot.action import Intervention, RobotAction
@@ -101,14 +102,15 @@ class Rollout:
         noise: DemonstrationNoise | None = None,
         physics: PhysicsParameters | None = None,
         condition: Condition = NOMINAL,
+        exploration: float = 0.0,
         on_cycle: Callable[[RobotState, SafeCommand], None] | None = None,
     ) -> Episode:
         """The episode that starts in `scenario`, with the simulator's noise drawn from `seed`.
 
         `Purpose.DEMONSTRATE` lets the task's expert drive, with `noise` on what it does; for other purposes the policy
         drives, and with `operator` a scripted one may step in. `condition` changes physics, hides objects and pushes;
-        while an object is hidden for long the policy has nothing to act on, as in the graph. `on_cycle` is called after
-        every command.
+        while an object is hidden for long the policy has nothing to act on, as in the graph. `exploration` is the
+        spread of what the policy tries, as a share of the action scale. `on_cycle` is called after every command.
 
         Raises:
             RuntimeError: there is no policy to drive.
@@ -122,6 +124,7 @@ class Rollout:
         needed = ("joints",) if by_sight or not self.task.objects else ("joints", "objects")
         start = state.sequence
         self.runtime.start_episode(scenario.goal, episode_id, start)
+        self.runtime.exploration = Exploration.of_episode(exploration, seed)
         person = self._person if operator or demonstrate else None
         if person is not None:
             generator = np.random.default_rng([seed, 0x0B])

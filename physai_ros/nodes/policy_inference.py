@@ -12,6 +12,7 @@ from physai_ros import msg
 from physai_ros.experience.episode import EpisodeContext, Phase, Purpose
 from physai_ros.policy.activation import PolicyFileError, read_activation
 from physai_ros.policy.chunks import CONTINUITY
+from physai_ros.policy.exploration import Exploration
 from physai_ros.policy.loader import PolicyLoader
 from physai_ros.policy.lock_step import LockStepOrder
 from physai_ros.policy.predictor import AsQuick, Predictor
@@ -60,6 +61,12 @@ class Parameters:
         "none", "What becomes of steps that an older prediction spoke of as well.", choices=CONTINUITY
     )
     threads: int = parameter(1, "Threads of the network.", minimum=1, maximum=64)
+    exploration: float = parameter(
+        0.0,
+        "Spread of what the policy tries in training episodes, as a share of the action scale.",
+        minimum=0.0,
+        maximum=1.0,
+    )
 
 
 class PolicyInference(ManagedNode):
@@ -315,6 +322,8 @@ class PolicyInference(ManagedNode):
         if self._begun != episode.episode_id:
             self._begun = episode.episode_id
             self._runtime.start_episode(episode.goal, episode.episode_id, episode.start_sequence)
+            spread = self.parameters.exploration if episode.purpose == Purpose.TRAIN else 0.0
+            self._runtime.exploration = Exploration.of_episode(spread, episode.seed)
         return True
 
     def _take_version(self) -> bool:

@@ -27,7 +27,7 @@ from physai_ros.ros.lifecycle import OK, WARN, ManagedNode, run
 from physai_ros.ros.parameters import parameter
 from physai_ros.tasks.catalog import load_task
 from physai_ros.training.background import BackgroundTraining, TrainingFolders
-from physai_ros.training.config import HINDSIGHT, TrainerConfig
+from physai_ros.training.config import HINDSIGHT, OBJECTIVES, TrainerConfig
 from physai_ros.training.dataset import TransitionBuilder
 from physai_ros.training.gate import GateConfig
 from physai_ros.training.samplers import SAMPLERS
@@ -50,7 +50,11 @@ class Parameters:
     registry: str = parameter("registry", "Folder of the policy versions.")
     checkpoint: str = parameter("trainer.safetensors", "File from which training goes on.")
     sampler: str = parameter(_DEFAULTS.sampler, "Which samples a batch is made of.", choices=SAMPLERS)
-    objective: str = parameter("bc", "What is learned.", choices=("bc",))
+    objective: str = parameter(
+        _DEFAULTS.objective,
+        "What is learned: bc imitates demonstrations and corrections, rl learns from success and failure as well.",
+        choices=OBJECTIVES,
+    )
     seed: int = parameter(_DEFAULTS.seed, "Seed of weights and sampling.", minimum=0)
     updates_per_episode: int = parameter(
         _DEFAULTS.updates_per_episode, "Updates after each new episode.", minimum=1, maximum=100000
@@ -92,6 +96,7 @@ class SparseTrainerNode(ManagedNode):
         torch.set_num_threads(1)
         task = load_task(p.task)
         config = TrainerConfig(
+            objective=p.objective,
             sampler=p.sampler,
             seed=p.seed,
             updates_per_episode=p.updates_per_episode,
@@ -221,7 +226,8 @@ class SparseTrainerNode(ManagedNode):
 
     def _publish_status(self) -> None:
         training = self._training
-        message = msg.TrainingStatus(state=self._state(), sampler=training.config.sampler, objective="bc")
+        recipe = training.config
+        message = msg.TrainingStatus(state=self._state(), sampler=recipe.sampler, objective=recipe.objective)
         message.header.stamp = self.get_clock().now().to_msg()
         message.candidate = training.candidate
         wall, cpu = time.monotonic(), time.process_time()

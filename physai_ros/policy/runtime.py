@@ -11,6 +11,7 @@ import numpy as np
 from physai_ros.policy.alarm import AlarmWatch
 from physai_ros.policy.chunks import ChunkPlayer
 from physai_ros.policy.encoder import EncoderShape
+from physai_ros.policy.exploration import Exploration
 from physai_ros.policy.network import Prediction
 from physai_ros.policy.observation import ObservationEncoder, TaskFeatures
 from physai_ros.policy.predictor import AtOnce, Predictor, Question
@@ -102,6 +103,7 @@ class PolicyRuntime:
         self.glimpse: Glimpse | None = None  # what the newest decision saw; None where the policy does not see
         self.policy = policy
         self.speed = 1.0  # share of what the policy asks for, in 0 ... 1, while it is tried out
+        self.exploration: Exploration | None = None  # of the episode that runs; whoever starts it may set one
         self.start_episode(np.zeros(0), "", 0)
 
     @property
@@ -253,6 +255,8 @@ class PolicyRuntime:
                 continue
             self._uncertainty = self._judge(prediction)
             actions = prediction.actions
+            if self.exploration is not None:
+                actions = self.exploration.disturbed(actions)
             self._chunk_id += 1
             self._chunk = ActionChunk(
                 stamp=state.stamp,

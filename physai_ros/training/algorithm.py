@@ -55,11 +55,11 @@ class Algorithm(ABC, Generic[BatchT]):
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
 
-    def snapshot(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def snapshot(self) -> tuple[Any, ...]:
         """Copies of what `update` changes, for `restore`."""
         return copy.deepcopy((self.network.state_dict(), self.optimizer.state_dict()))
 
-    def restore(self, snapshot: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    def restore(self, snapshot: tuple[Any, ...]) -> None:
         """Undo every update since the snapshot."""
         self.network.load_state_dict(snapshot[0])
         self.optimizer.load_state_dict(copy.deepcopy(snapshot[1]))

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from physai_ros.training.actor_critic_config import ActorCriticConfig
 from physai_ros.training.gate import GateConfig
 from physai_ros.training.samplers import SAMPLERS
 from physai_ros.training.significance import SignificanceConfig
+
+OBJECTIVES = ("bc", "rl")
+"""What is learned: to imitate demonstrations and corrections, or beyond that to succeed, by an actor and critics."""
 
 HINDSIGHT = ("off", "final", "future")
 """Goals to relabel a failed episode with: none, where it ended, or also what it achieved on the way."""
@@ -15,9 +19,10 @@ HINDSIGHT = ("off", "final", "future")
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    """Recipe of imitation learning with Adaptive Sparse Training; the defaults are those of the demonstration.
+    """Recipe of learning with Adaptive Sparse Training; the defaults are those of the demonstration.
 
     Attributes:
+        objective: one of `OBJECTIVES`.
         sampler: one of `SAMPLERS`.
         batch_size: samples a gradient update aims at.
         demonstration_share: of each batch, once there are corrections; the rest are the operator's corrections.
@@ -43,8 +48,10 @@ class TrainerConfig:
         check_every: updates between two such checks.
         validation_share: of the imitable episodes, for those checks; nothing trains on them.
         seed: of weights and sampling.
+        rl: what the objective `rl` adds.
     """
 
+    objective: str = "bc"
     sampler: str = "ast"
     batch_size: int = 256
     demonstration_share: float = 0.25
@@ -74,12 +81,17 @@ class TrainerConfig:
     seed: int = 0
     gate: GateConfig = field(default_factory=GateConfig)
     significance: SignificanceConfig = field(default_factory=SignificanceConfig)
+    rl: ActorCriticConfig = field(default_factory=ActorCriticConfig)
 
     def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise ValueError(f"there is no objective '{self.objective}'; there are {', '.join(OBJECTIVES)}")
         if self.sampler not in SAMPLERS:
             raise ValueError(f"there is no sampler '{self.sampler}'; there are {', '.join(SAMPLERS)}")
         if self.hindsight not in HINDSIGHT:
             raise ValueError(f"there is no hindsight '{self.hindsight}'; there are {', '.join(HINDSIGHT)}")
+        if self.objective == "rl" and (self.hindsight != "off" or self.advantage):
+            raise ValueError("hindsight and advantage are of the objective bc; leave them out, or choose bc")
         for name in ("batch_size", "members", "chunk_steps", "check_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
@@ -100,9 +112,14 @@ class TrainerConfig:
         """Whether the sampler is tried against uniform sampling while it trains."""
         return self.sampler == "ast" and self.control_every > 0
 
+    @property
+    def exploration(self) -> float:
+        """Spread of what the policy tries in training episodes, as a share of the action scale."""
+        return self.rl.exploration if self.objective == "rl" else 0.0
+
     def to_dict(self) -> dict[str, Any]:
         """The recipe as JSON writes it."""
-        return asdict(self) | {"hidden_sizes": list(self.hidden_sizes)}
+        return asdict(self) | {"hidden_sizes": list(self.hidden_sizes), "rl": self.rl.to_dict()}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> TrainerConfig:
@@ -114,6 +131,7 @@ class TrainerConfig:
                     "hidden_sizes": tuple(data["hidden_sizes"]),
                     "gate": GateConfig(**data["gate"]),
                     "significance": SignificanceConfig(**data["significance"]),
+                    "rl": ActorCriticConfig.from_dict(data["rl"]) if "rl" in data else ActorCriticConfig(),
                 }
             )
         )

@@ -15,6 +15,7 @@ from physai_ros.robot.kinematics import Kinematics
 from physai_ros.tasks.task import Task
 from physai_ros.training.hindsight import achieved_goals
 from physai_ros.training.sightings import images_at
+from physai_ros.training.transitions import came_to_its_end, executed_actions
 
 _GRIPPER_CHANGE = 0.5  # of the command, which is in -1 ... 1, within a policy step
 
@@ -44,6 +45,9 @@ class Transitions:
     | force_excess | (n,) float32 | largest tool force of the step over the task's budget, minus one, at least 0 |
     | intervention_age | (n,) float32 | time since the operator took over [s]; inf while the policy is in control |
     | own | (n,) bool | done by the policy itself in a training episode |
+    | executed | (n, action_size) float32 | what was done, whoever meant what, in -1 ... 1; NaN where it is not known |
+    | step | (n,) int64 | number of the policy step in its episode |
+    | terminal | (n,) bool | the episode came to its end with this step; time running out is no end |
 
     `images` (n, height, width, channels) uint8 are what a camera saw, None without one. `hindsight` holds the steps of
     a failed episode again, under goals that it achieved; `quarantined` says what was left out.
@@ -59,13 +63,23 @@ class Transitions:
     force_excess: np.ndarray
     intervention_age: np.ndarray
     own: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    executed: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
+    step: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    terminal: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
     quarantined: tuple[str, ...] = ()
     hindsight: Transitions | None = None
     images: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        count = len(self)
         if not len(self.own):
-            self.own = np.zeros(len(self), dtype=bool)
+            self.own = np.zeros(count, dtype=bool)
+        if not len(self.executed):
+            self.executed = np.full((count, self.actions.shape[-1]), np.nan, dtype=np.float32)
+        if not len(self.step):
+            self.step = np.arange(count)
+        if not len(self.terminal):
+            self.terminal = np.zeros(count, dtype=bool)
 
     def __len__(self) -> int:
         return len(self.observations)
@@ -118,6 +132,7 @@ class TransitionBuilder:
     ) -> None:
         self._senses = senses
         self._encoder = ObservationEncoder(kinematics, task.features, task.action_axes, task.action_scale)
+        self._kinematics = kinematics
         self._task = task
         self._axes = list(task.action_axes)
         self._scale = np.array(task.action_scale)
@@ -181,6 +196,8 @@ class TransitionBuilder:
         else:
             imitable = source == CommandSource.OPERATOR
         time = series["stamp"][first]
+        terminal = np.zeros(len(first), dtype=bool)
+        terminal[-1:] = last < len(series["stamp"]) - 1 or came_to_its_end(episode, self._task)
         return Transitions(
             observations=observations,
             actions=actions,
@@ -192,6 +209,9 @@ class TransitionBuilder:
             force_excess=self._force_excess(series["wrench"][: last + 1], first),
             intervention_age=_age_of_run(source == CommandSource.OPERATOR, time),
             own=(source == CommandSource.POLICY) & ~demonstration,
+            executed=executed_actions(episode, first, labels, self._kinematics, self._task),
+            step=steps[first],
+            terminal=terminal,
             images=images_at(episode, time, self._senses),
         )
 

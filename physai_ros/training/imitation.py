@@ -155,18 +155,30 @@ class Imitation(Algorithm[Batch]):
         arrays = {}
         for prefix, network in (("network", self.network), ("average", self.average)):
             arrays |= {f"{prefix}.{name}": value.numpy().copy() for name, value in network.state_dict().items()}
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            arrays |= {f"optimizer.{index}.{name}": value.numpy().copy() for name, value in moments.items()}
-        return arrays
+        return arrays | self._memory("optimizer", self.optimizer)
 
     def load_weights(self, arrays: dict[str, np.ndarray]) -> None:
         """Take over what `weights` gave; names of others are passed over."""
         for prefix, network in (("network.", self.network), ("average.", self.average)):
             own = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
             network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in own.items()})
+        self._remember("optimizer", self.optimizer, arrays)
+
+    @staticmethod
+    def _memory(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str, np.ndarray]:
+        """An optimiser's memory as named arrays, for `_remember`."""
+        return {
+            f"{prefix}.{index}.{name}": value.numpy().copy()
+            for index, moments in optimizer.state_dict()["state"].items()
+            for name, value in moments.items()
+        }
+
+    @staticmethod
+    def _remember(prefix: str, optimizer: torch.optim.Optimizer, arrays: dict[str, np.ndarray]) -> None:
+        """Take over the memory that `_memory` gave."""
         moments: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in arrays.items():
-            if name.startswith("optimizer."):
+            if name.startswith(f"{prefix}."):
                 _, index, key = name.split(".", 2)
                 moments.setdefault(int(index), {})[key] = torch.from_numpy(value.copy())
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})

@@ -13,6 +13,7 @@ from physai_ros.training.dataset import Transitions
 from physai_ros.training.observed import ObservedSteps, Sight
 from physai_ros.training.replay import SampleLedger
 from physai_ros.training.samplers import Draw, Sampler, make_sampler
+from physai_ros.training.transitions import Steps
 
 
 class OutcomeBatch(NamedTuple):
@@ -28,7 +29,7 @@ class Batch(NamedTuple):
     `sight` of b steps, `actions` (b, chunk_steps, action_size), `known` (b, chunk_steps), 1 where the action is
     to be learned, and `members` (b, members), 1 for who learns it; `weight` (b,) of its loss; `returns` (b,), what
     the episode brought, for samples that are weighed by their advantage, NaN for the others; `outcomes` for the value
-    head, beside.
+    head, beside; `steps`, what a critic learns from, where there is one.
     """
 
     sight: Sight
@@ -38,6 +39,7 @@ class Batch(NamedTuple):
     weight: torch.Tensor
     returns: torch.Tensor
     outcomes: OutcomeBatch | None = None
+    steps: Steps | None = None
 
     @property
     def size(self) -> int:
@@ -45,14 +47,14 @@ class Batch(NamedTuple):
         return len(self.actions)
 
     def rows(self, chosen: slice) -> Batch:
-        """Some of the samples, without the outcomes."""
-        return Batch(self.sight.rows(chosen), *(column[chosen] for column in self[1:-1]))
+        """Some of the samples, without outcomes and steps."""
+        return Batch(self.sight.rows(chosen), *(column[chosen] for column in self[1:-2]))
 
     @classmethod
     def joined(cls, parts: list[Batch]) -> Batch:
-        """One batch of several, in their order, without outcomes."""
+        """One batch of several, in their order, without outcomes and steps."""
         sight = Sight.joined([part.sight for part in parts])
-        return cls(sight, *(torch.cat(columns) for columns in zip(*(part[1:-1] for part in parts), strict=True)))
+        return cls(sight, *(torch.cat(columns) for columns in zip(*(part[1:-2] for part in parts), strict=True)))
 
 
 class SamplePool:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from physai_ros.policy.network import Architecture, RobotPolicyNetwork
+from physai_ros.training.actor_critic import ActorCritic
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.control import GateControl
 from physai_ros.training.dataset import Transitions
@@ -52,7 +53,8 @@ class SparseTrainer:
         self.generator = np.random.default_rng(self.config.seed)
         self.ranks = ranks or Ranks()
         self.replay = replay
-        self.algorithm = Imitation(self.architecture, self.config, self.generator, self.ranks)
+        objective = ActorCritic if self.config.objective == "rl" else Imitation
+        self.algorithm: Imitation = objective(self.architecture, self.config, self.generator, self.ranks)
         self.data = TrainingData(self.config, self.architecture, replay)
         self.outcomes, self.validation = self.data.outcomes, self.data.validation
         self.demonstrations, self.corrections = self.data.demonstrations, self.data.corrections
@@ -102,7 +104,11 @@ class SparseTrainer:
 
     def add(self, transitions: Transitions, episode_id: str) -> int:
         """Take in one episode, as `TrainingData.add` says; returns how many of its policy steps can be imitated."""
-        return self.data.add(transitions, episode_id)
+        known = episode_id in self
+        imitable = self.data.add(transitions, episode_id)
+        if isinstance(self.algorithm, ActorCritic) and not known and len(transitions) and transitions.own.all():
+            self.algorithm.hear(bool(transitions.success[0]))
+        return imitable
 
     def update(self, learning_rate: float | None = None) -> UpdateStats:
         """One gradient update.
@@ -138,6 +144,7 @@ class SparseTrainer:
     def assemble(self, draws: Draws) -> Batch:
         """The samples drawn, with outcomes of any episode for the value head."""
         batch = Batch.joined([pool.batch(draw.indices) for pool, draw in draws])
+        batch = batch._replace(steps=self.data.steps_of(draws))
         if not self.config.outcome_batch:
             return batch
         return batch._replace(outcomes=self.data.outcome_batch(self.config.outcome_batch, self.generator))

@@ -14,10 +14,12 @@ from physai_ros.policy.network import Architecture
 from physai_ros.training.columns import ChunkedColumns
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.dataset import Transitions
-from physai_ros.training.loop import Share
+from physai_ros.training.loop import Draws, Share
 from physai_ros.training.mapped_columns import ReplayFolder
 from physai_ros.training.observed import ImageStore, MemoryImages, ObservedSteps
 from physai_ros.training.pools import Batch, OutcomeBatch, SamplePool
+from physai_ros.training.samplers import Draw
+from physai_ros.training.transitions import Steps, penalties, returns_over
 from physai_ros.training.weighting import step_weights
 
 _NORMALIZED_ON = 50_000  # samples of a pool; more would not move the statistics
@@ -32,7 +34,7 @@ class TrainingData:
     |---|---|---|
     | `demonstrations` | successful demonstrations | imitated |
     | `corrections` | what an operator did who stepped in | imitated |
-    | `own` | what the policy did itself, where `advantage` is set | weighed by its advantage |
+    | `own` | what the policy did itself, where `advantage` is set or the objective is rl | weighed by its advantage |
     | `hindsight` | failed episodes under the goals that they achieved, where `hindsight` is set | both |
 
     They are drawn from in a fixed proportion, so that corrections are heard at once and the demonstrations are not
@@ -143,21 +145,53 @@ class TrainingData:
         # What is random about its samples depends on the episode alone.
         digest = hashlib.blake2b(episode_id.encode(), digest_size=8).digest()
         generator = np.random.default_rng([config.seed, int.from_bytes(digest, "big")])
-        steps = self.outcomes.append(transitions.observations, transitions.images, success=transitions.success)
+        steps = self.outcomes.append(
+            transitions.observations, transitions.images, success=transitions.success, **self._judged(transitions)
+        )
         weight = step_weights(transitions) if config.weighting else np.ones(len(transitions), dtype=np.float32)
         kept = weight > 0.0
         for pool, rows, returns in (
             (self.demonstrations, transitions.imitable & transitions.demonstration, None),
             (self.corrections, transitions.imitable & ~transitions.demonstration, None),
-            (self.own, transitions.own & bool(config.advantage), transitions.success),
+            (self.own, transitions.own & (bool(config.advantage) or self._judges), transitions.success),
         ):
             rows = np.flatnonzero(rows & kept)
-            of_rows = None if returns is None else returns[rows]
+            of_rows = None if returns is None or self._judges else returns[rows]
             pool.append(transitions.select(rows), steps[rows], generator, weight=weight[rows], returns=of_rows)
         again = transitions.hindsight
         if config.hindsight != "off" and again is not None and len(again):
             steps = self.relabelled.append(again.observations, again.images)
             self.hindsight.append(again, steps, generator, returns=again.success if config.advantage else None)
+
+    @property
+    def _judges(self) -> bool:
+        """Whether critics learn what steps are worth."""
+        return self._config.objective == "rl"
+
+    def _judged(self, transitions: Transitions) -> dict[str, np.ndarray]:
+        """What critics learn from the steps of one episode, as columns; none where there are no critics."""
+        if not self._judges:
+            return {}
+        rl, executed = self._config.rl, transitions.executed
+        rewards = np.where(transitions.terminal, transitions.success, 0.0)
+        rewards = rewards - penalties(executed, transitions.force_excess, rl.force_penalty, rl.jerk_penalty)
+        known = np.isfinite(executed).all(axis=1)
+        returns = returns_over(rewards, transitions.step, known, transitions.terminal, rl.horizon, rl.discount)
+        return {"executed": np.nan_to_num(executed), **returns._asdict()}
+
+    def steps_of(self, draws: Draws, *, held_out: bool = False) -> Steps | None:
+        """What critics learn from the samples drawn, in the order of the draws; None where there are no critics."""
+        if not self._judges:
+            return None
+        pools = [(pool, pool.held_out if held_out else pool.columns, draw.indices) for pool, draw in draws]
+        rows = np.concatenate([columns.gather("step", indices) for _, columns, indices in pools])
+        column = {
+            name: torch.from_numpy(self.outcomes.columns.gather(name, rows))
+            for name in ("executed", "reward", "bootstrap", "usable", "success")
+        }
+        following = self.outcomes.sight(rows + self.outcomes.columns.gather("ahead", rows))
+        own = np.concatenate([np.full(len(indices), pool is self.own) for pool, _, indices in pools])
+        return Steps(following=following, own=torch.from_numpy(own.astype(np.float32)), **column)
 
     def _check(self, transitions: Transitions) -> None:
         expected = (len(transitions), self._architecture.observation_size)
@@ -176,7 +210,7 @@ class TrainingData:
         parts = {
             "demonstrations": first if len(self.demonstrations) else 0.0,
             "corrections": 1.0 - first if len(self.demonstrations) else 1.0,
-            "own": config.own_parts,
+            "own": config.rl.own_share / (1.0 - config.rl.own_share) if self._judges else config.own_parts,
             "hindsight": config.hindsight_parts,
         }
         present = [(self.pools[name], part) for name, part in parts.items() if part > 0 and len(self.pools[name])]
@@ -196,9 +230,12 @@ class TrainingData:
 
     def held_out(self, pools: Sequence[SamplePool], most: int, generator: np.random.Generator) -> Batch:
         """Up to `most` held-out samples of each pool."""
-        return Batch.joined(
-            [pool.batch(generator.permutation(pool.held_out_count)[:most], held_out=True) for pool in pools]
-        )
+        draws = []
+        for pool in pools:
+            rows = generator.permutation(pool.held_out_count)[:most]
+            draws.append((pool, Draw(rows, np.ones(len(rows), dtype=np.float32), len(rows))))
+        batch = Batch.joined([pool.batch(draw.indices, held_out=True) for pool, draw in draws])
+        return batch._replace(steps=self.steps_of(draws, held_out=True))
 
     def validation_loss(self, loss_of: Any) -> float:  # noqa: ANN401 `Imitation.acting_loss`
         """What `loss_of` says of steps of the held-out episodes, evenly spaced; NaN where there are none."""

@@ -49,13 +49,21 @@ class ControlArm:
     sampler: str = "ast"
     curriculum: str = "uniform"
     operator: bool = True
+    objective: str = "bc"
+    updates_per_episode: int = TrainerConfig.updates_per_episode
     physics: Mapping[str, float] = field(default_factory=dict)
 
     def run(self, on_episode: Callable[[int], None]) -> LearningResult:
         """The result of learning; `on_episode` is told how many episodes are done."""
         task = load_task(self.task)
         rollout = Rollout(RobotSpec.load(self.robot), task, physics=PhysicsParameters().with_values(dict(self.physics)))
-        config = TrainerConfig(sampler=self.sampler, seed=self.seed, warm_start_updates=self.warm_start_updates)
+        config = TrainerConfig(
+            objective=self.objective,
+            sampler=self.sampler,
+            seed=self.seed,
+            warm_start_updates=self.warm_start_updates,
+            updates_per_episode=self.updates_per_episode,
+        )
         builder = TransitionBuilder(rollout.arm.kinematics, task, chunk_steps=config.chunk_steps)
         demonstrations = list(EpisodeStore(self.demonstrations, create=False).episodes(Purpose.DEMONSTRATE))
         trainer = warm_start(demonstrations, task, builder, config, lambda _done, _total: None)

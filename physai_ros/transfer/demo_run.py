@@ -39,6 +39,8 @@ PROMOTION_PAIRS, MOST_PROMOTION_PAIRS = 12, 24
 CANDIDATE_EVERY = 9
 WARM_START_UPDATES = 1000
 NOISE = DemonstrationNoise(spread=0.3, persistence=0.5)
+UPDATES_PER_EPISODE = {"bc": TrainerConfig.updates_per_episode, "rl": 150}
+"""By objective: critics learn more from an episode than imitation can."""
 
 
 class Bars(Protocol):
@@ -67,6 +69,18 @@ class DemoPlan:
     operator: bool
     controls: bool
     robot: str = "fr3_sim"
+    objective: str = "bc"
+
+    @property
+    def config(self) -> TrainerConfig:
+        """The recipe of the trainer."""
+        return TrainerConfig(
+            objective=self.objective,
+            sampler=self.sampler,
+            seed=self.seed,
+            warm_start_updates=WARM_START_UPDATES,
+            updates_per_episode=UPDATES_PER_EPISODE[self.objective],
+        )
 
 
 @dataclass
@@ -112,7 +126,7 @@ class DemoRun:
         self.first_version = self.final_version = first_policy(
             rollout,
             plan.folder,
-            TrainerConfig(sampler=plan.sampler, seed=plan.seed, warm_start_updates=WARM_START_UPDATES),
+            plan.config,
             demonstrations=plan.demonstrations,
             seed=plan.seed,
             noise=NOISE,
@@ -167,11 +181,8 @@ class DemoRun:
         They take what CPU time is left: a graph in lock-step, where one process waits for the other, leaves some.
         """
         plan = self.plan
-        arms = {
-            "interventions off": {"sampler": plan.sampler, "curriculum": plan.curriculum, "operator": False},
-            "uniform sampling": {"sampler": "uniform", "curriculum": "uniform", "operator": plan.operator},
-        }
         if plan.controls:
+            arms = _control_arms(plan)
             self._controls = {name: start(self._arm(name, changes)) for name, changes in arms.items()}
         try:
             yield
@@ -212,6 +223,7 @@ class DemoRun:
             "success_without_training": control("trainer off"),
             "success_without_interventions": control("interventions off"),
             "success_uniform": control("uniform sampling"),
+            "success_imitation": control("imitation alone"),
             "episodes": float(len(train)),
             "episodes_on_arm": float(len(self.measured.episodes)),
             "demonstrations": float(plan.demonstrations),
@@ -276,6 +288,18 @@ class DemoRun:
 
     def _advance(self, bar: int) -> Callable[[int], None]:
         return lambda done: self.bars.update(bar, completed=done)
+
+
+def _control_arms(plan: DemoPlan) -> dict[str, dict[str, Any]]:
+    """What is different in each control arm, by name; reinforcement learning is set beside imitation."""
+    if plan.objective == "rl":
+        return {
+            "imitation alone": {"sampler": plan.sampler, "curriculum": plan.curriculum, "operator": plan.operator},
+        }
+    return {
+        "interventions off": {"sampler": plan.sampler, "curriculum": plan.curriculum, "operator": False},
+        "uniform sampling": {"sampler": "uniform", "curriculum": "uniform", "operator": plan.operator},
+    }
 
 
 _NOTES = [

@@ -81,7 +81,9 @@ def learn_on_arm(
     for index, seed in enumerate(seeds):
         scenario = rollout.task.scenario(selector.next(ask))
         episode_id = f"train-{plan.seed:04d}-{index:05d}"
-        episode = rollout.run(scenario, seed, Purpose.TRAIN, episode_id=episode_id, operator=plan.operator)
+        episode = rollout.run(
+            scenario, seed, Purpose.TRAIN, episode_id=episode_id, operator=plan.operator, exploration=config.exploration
+        )
         helped = take_overs(episode)
         interventions += helped
         own_success.append(episode.outcome.success and not helped)

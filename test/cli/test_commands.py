@@ -50,7 +50,7 @@ def test_help(command):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["demo", "--objective", "rl"], "use --objective bc"),
+        (["demo", "--objective", "luck"], "there are bc, rl"),
         (["demo", "--interventions", "maybe"], "expected on or off"),
         (["demo", "--sampler", "best"], "there are ast"),
         (["demo", "--task", "juggle"], "reach"),
