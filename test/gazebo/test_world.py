@@ -209,7 +209,8 @@ def test_physics_parameters_that_cannot_be_set_are_refused():
     cannot = set(PhysicsParameters().values()) - set(SETTABLE)
     assert cannot == {
         "actuator_gain", "actuator_delay", "calibration_x", "calibration_y", "calibration_z", "calibration_yaw",
-        "encoder_noise", "object_noise",
+        "encoder_noise", "object_noise", "backlash", "payload", "goal_x", "goal_y", "goal_z",
+        "camera_noise", "depth_noise", "light", "background",
     }  # fmt: skip
     with pytest.raises(ValueError, match="'actuator_delay' cannot be set in Gazebo"):
         world_sdf(SPEC, TASK, PhysicsParameters(actuator_delay=0.05))
