@@ -61,6 +61,13 @@ class SimulatedArm:
         """The physics in force."""
         return self._physics
 
+    @property
+    def finger_axis(self) -> np.ndarray:
+        """Direction (3,) in which the fingers open and close, in the tool's frame."""
+        data = self._data
+        in_base = data.xmat[self._fingers[0]].reshape(3, 3) @ self._finger_axes[0]
+        return data.xmat[self._tool].reshape(3, 3).T @ in_base
+
     def set_physics(self, physics: PhysicsParameters) -> None:
         """Change the physics now; `reset` does it between episodes."""
         self._physics = physics

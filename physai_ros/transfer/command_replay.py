@@ -32,13 +32,13 @@ class Channel:
     tolerance: float
 
 
-def channels_of(episode: Episode) -> dict[str, Channel]:
+def channels_of(episode: Episode, most_cycles: int = MOST_CYCLES) -> dict[str, Channel]:
     """What is compared of a recorded episode, by name, one row every `STRIDE` cycles.
 
     `result` is what the task's test measured at the end: one row, NaN where it says nothing.
     """
     series = episode.series
-    rows = slice(0, min(len(episode), MOST_CYCLES), STRIDE)
+    rows = slice(0, min(len(episode), most_cycles), STRIDE)
     distance = episode.outcome.evidence.get("distance_to_goal", np.nan)
     poses = series["object_poses"][rows]
     return _channels(
@@ -64,13 +64,13 @@ class CommandReplay:
         self._arm = SimulatedArm(spec, task)
         self._heights = {item.name: item.size[2] for item in task.objects}
 
-    def run(self, episode: Episode, physics: PhysicsParameters) -> dict[str, Channel]:
+    def run(self, episode: Episode, physics: PhysicsParameters, most_cycles: int = MOST_CYCLES) -> dict[str, Channel]:
         """What would have been measured, without noise, in the channels of `channels_of` but the result."""
         arm, series = self._arm, episode.series
         physics = physics.with_values(_NOISELESS)
         arm.reset(self.start(episode, physics), 0, physics)
         joints, gripper, wrench, pads, positions, yaws = [], [], [], [], [], []
-        for cycle in range(min(len(episode), MOST_CYCLES)):
+        for cycle in range(min(len(episode), most_cycles)):
             if cycle:
                 arm.step(series["commanded_positions"][cycle], float(series["gripper_command"][cycle]))
             if cycle % STRIDE == 0:
@@ -90,6 +90,11 @@ class CommandReplay:
             yaws=np.array(yaws),
             distance=np.nan,
         )
+
+    @property
+    def finger_axis(self) -> np.ndarray:
+        """Direction (3,) in which the fingers close, in the tool's frame."""
+        return self._arm.finger_axis
 
     def distance(self, episode: Episode, physics: PhysicsParameters) -> float:
         """Distance to the goal [m] that the task's test would have measured at the episode's end, NaN if it does not.

@@ -32,6 +32,7 @@ OBJECT_PARAMETERS = (
 )
 """What handling objects can tell besides."""
 
+_FREE_CYCLES = 120  # at the start of an episode, in which an arm is hardly ever at what it is to handle
 _WORTH_A_STEP = 0.3  # in logarithms of the likelihood: less is not looked for
 
 
@@ -68,17 +69,11 @@ def fit_physics(
     nominal = space.nominal
     point = nominal if start is None or start.names != space.names else start.mean
     before = problem.residuals(nominal)
+    if start is None and episodes[0].object_names:
+        point = _from_free_motion(replay, episodes, space, prior_spread, iterations)
     point = problem.placed(point, prior_spread)
-    here = problem.residuals(point)
     precision = np.eye(len(space)) / prior_spread**2
-    slopes = problem.slopes(point, here)
-    for index in range(iterations):
-        moved = _step(problem, point, here, slopes, nominal, precision)
-        if moved is None:
-            break
-        point, here = moved
-        on_iteration(index + 1, _gap(here))
-        slopes = problem.slopes(point, here)
+    point, here, slopes = _search(problem, point, nominal, precision, iterations, on_iteration)
     weights = problem.information(here)
     covariance = np.linalg.inv(slopes.T @ (weights[:, np.newaxis] * slopes) + precision)
     return FittedPhysics(
@@ -116,6 +111,45 @@ def sensor_noise(episodes: Sequence[Episode]) -> dict[str, float]:
 
 def _robust_spread(second_differences: np.ndarray) -> float:
     return 1.4826 * float(np.median(np.abs(second_differences))) / np.sqrt(6.0)
+
+
+def _from_free_motion(
+    replay: CommandReplay, episodes: Sequence[Episode], space: ParameterSpace, prior_spread: float, iterations: int
+) -> np.ndarray:
+    """A point to begin at: the arm as it moves before it meets anything, all else nominal.
+
+    Contacts turn small errors of the arm into large differences; with the arm about right they begin to tell something.
+    """
+    point = space.nominal
+    moving = [name for name in space.names if name in ARM_PARAMETERS and not name.startswith("goal_")]
+    if moving:
+        arm = ParameterSpace(moving)
+        problem = FitProblem(replay, episodes, (), arm, _FREE_CYCLES)
+        precision = np.eye(len(arm)) / prior_spread**2
+        found, _, _ = _search(problem, arm.nominal, arm.nominal, precision, iterations, lambda index, gap: None)
+        point[[space.names.index(name) for name in moving]] = found
+    return point
+
+
+def _search(
+    problem: FitProblem,
+    point: np.ndarray,
+    nominal: np.ndarray,
+    precision: np.ndarray,
+    iterations: int,
+    on_iteration: Callable[[int, float], None],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The likeliest point near `point`, its residuals and their slopes."""
+    here = problem.residuals(point)
+    slopes = problem.slopes(point, here)
+    for index in range(iterations):
+        moved = _step(problem, point, here, slopes, nominal, precision)
+        if moved is None:
+            break
+        point, here = moved
+        on_iteration(index + 1, _gap(here))
+        slopes = problem.slopes(point, here)
+    return point, here, slopes
 
 
 def _step(

@@ -8,9 +8,11 @@ import numpy as np
 
 from physai_ros.experience.episode import Episode
 from physai_ros.simulation.physics import PhysicsParameters
-from physai_ros.transfer.command_replay import Channel, CommandReplay, channels_of
+from physai_ros.transfer.command_replay import MOST_CYCLES, Channel, CommandReplay, channels_of
+from physai_ros.transfer.grasp_evidence import grasp_of
 from physai_ros.transfer.parameter_space import ParameterSpace
 
+_ONCE = ("result", "grasp")  # channels of one row an episode
 _STEP = 0.015  # of the unit cube, for differences: a delay's is 3 ms, more than a time step
 _ROBUST = 3.0  # tolerances beyond which a difference counts linearly (Huber)
 _LEAST_DEVIATION = 0.5  # tolerances: no channel is believed to be better, however well it was met
@@ -27,10 +29,11 @@ class FitProblem:
         episodes: Sequence[Episode],
         ended: Sequence[Episode],
         space: ParameterSpace,
+        most_cycles: int = MOST_CYCLES,
     ) -> None:
-        self._replay, self._space = replay, space
+        self._replay, self._space, self._most_cycles = replay, space, most_cycles
         self._episodes, self._ended = episodes, (*episodes, *ended)
-        self._targets = [channels_of(episode) for episode in episodes]
+        self._targets = [channels_of(episode, most_cycles) for episode in episodes]
         self._results = np.array([channels_of(e)["result"].values[0, 0] for e in self._ended])
         self._tolerance = self._targets[0]["result"].tolerance
         self.simulations = 0
@@ -41,7 +44,9 @@ class FitProblem:
             for channel in target.values()
             if channel.name != "result"
         ]
+        self._grasps = [grasp_of(episode, replay.finger_axis) for episode in self._ended]
         self._groups.append(("result", 0, (len(self._ended), 1)))
+        self._groups.append(("grasp", 0, (len(self._ended), 2)))
 
     def residuals(self, point: np.ndarray) -> np.ndarray:
         """The differences (m,) at a point (k,)."""
@@ -54,7 +59,9 @@ class FitProblem:
         moving = physics.with_values({"goal_x": 0.0, "goal_y": 0.0, "goal_z": 0.0})
         if moving not in self._simulated:
             self._simulated = dict(list(self._simulated.items())[-1:])
-            self._simulated[moving] = [self._replay.run(episode, moving) for episode in self._episodes]
+            self._simulated[moving] = [
+                self._replay.run(episode, moving, self._most_cycles) for episode in self._episodes
+            ]
             self.simulations += len(self._episodes)
         for target, simulated in zip(self._targets, self._simulated[moving], strict=True):
             for name, channel in target.items():
@@ -65,13 +72,18 @@ class FitProblem:
                     # A cube looks the same after a quarter turn.
                     difference = (difference + np.pi / 4) % (np.pi / 2) - np.pi / 4
                 parts.append((difference / channel.tolerance).ravel())
-        parts.append(self._result_differences(physics))
+        parts.append(self._told_differences(physics))
         return np.clip(np.concatenate(parts), -_DISTANT, _DISTANT)
 
-    def _result_differences(self, physics: PhysicsParameters) -> np.ndarray:
-        """How far from the goal the episodes ended (n,) other than these physics say, in tolerances; 0 if unknown."""
+    def _told_differences(self, physics: PhysicsParameters) -> np.ndarray:
+        """How far from the goal episodes ended (n,), and how objects lay in the fingers (2 n,), other than they say.
+
+        In tolerances, 0 if unknown. It takes no simulation: the recordings themselves tell it.
+        """
         said = np.array([self._replay.distance(episode, physics) for episode in self._ended])
-        return np.nan_to_num((self._results - said) / self._tolerance)
+        results = np.nan_to_num((self._results - said) / self._tolerance)
+        grasps = [np.zeros(2) if grasp is None else grasp.differences(physics) for grasp in self._grasps]
+        return np.concatenate([results, np.concatenate(grasps)])
 
     def placed(self, point: np.ndarray, prior_spread: float) -> np.ndarray:
         """The point with goals and objects where they explain best how far from the goal the episodes ended.
@@ -87,7 +99,7 @@ class FitProblem:
             trial = np.clip(trial, 0.0, 1.0)
             width = max(0.02, 0.99 * width)
             physics = PhysicsParameters().with_values(self._space.values(trial))
-            differences = self._result_differences(physics)
+            differences = self._told_differences(physics)
             nominal = self._space.nominal
             cost = float(np.sum(huber_loss(differences) / _LEAST_DEVIATION**2))
             cost += 0.5 * float(np.sum((trial - nominal) ** 2)) / prior_spread**2
@@ -124,7 +136,7 @@ class FitProblem:
             variance = max(float(np.mean(np.minimum(np.abs(everything), _ROBUST * 2) ** 2)), _LEAST_DEVIATION**2)
             pairs = [(v[1:] * v[:-1]).sum() / max(float((v**2).sum()), 1e-9) for _, v in groups if len(v) > 2]
             # Ends of episodes are witnesses of their own, however alike.
-            memory = float(np.clip(np.mean(pairs), 0.0, 0.98)) if pairs and name != "result" else 0.0
+            memory = float(np.clip(np.mean(pairs), 0.0, 0.98)) if pairs and name not in _ONCE else 0.0
             witness = (1.0 - memory) / (1.0 + memory)
             for part, values in groups:
                 weights[part] = (witness * huber_weight(values) / variance).ravel()

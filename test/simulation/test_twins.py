@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physai_ros.robot.spec import RobotSpec
@@ -26,6 +26,7 @@ def motion(arm: SimulatedArm) -> np.ndarray:
     return np.array(rows)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**31))
 def test_a_twin_is_drawn_by_its_seed_alone(seed):
     twin = Twin.draw(seed)

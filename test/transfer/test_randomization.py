@@ -24,6 +24,7 @@ def of(point) -> dict[str, float]:
     return ParameterSpace(FEW).values(point)
 
 
+@settings(deadline=None)
 @given(st.lists(unit, min_size=len(RANDOMIZED), max_size=len(RANDOMIZED)).map(np.array))
 def test_points_and_values_are_the_same_thing(point):
     space = ParameterSpace()

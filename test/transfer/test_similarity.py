@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -56,12 +56,14 @@ def cheapest(cost: np.ndarray) -> float:
     return best
 
 
+@settings(deadline=None)
 @given(st.tuples(st.integers(1, 4), st.integers(1, 3)).flatmap(lambda s: arrays(float, s, elements=st.floats(0, 9))))
 def test_the_alignment_is_the_cheapest(cost):
     path = aligned(cost, 10)
     assert cost[path[:, 0], path[:, 1]].sum() == pytest.approx(cheapest(cost))
 
 
+@settings(deadline=None)
 @given(costs, st.integers(0, 3))
 def test_a_path_goes_from_ends_to_ends_without_going_back(cost, band):
     path = aligned(cost, band)
