@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ARMS = ("alone", "training")
 _SWITCH = 1.5  # [s] after a switch that belong to neither arm: a slice is finished, a status tells of the second before
 _BUSY = 180.0  # [s] patience until the first episode has given the trainer work
-_UPDATES = 1_000_000  # after an episode: more than there is time for
+_UPDATES = 100_000  # after an episode: more than there is time for
 
 
 def isolation(

@@ -55,7 +55,7 @@ def latency(
     for name in ("case", *(name.removesuffix("_ms").replace("_", " ") for name in names)):
         table.add_column(name, justify="left" if name == "case" else "right")
     for row in rows:
-        table.add_row(row["case"], *(f"{row[name]:.3g}" for name in names))
+        table.add_row(f"{row['policy']} {row['rate']:g} Hz", *(f"{row[name]:.3g}" for name in names))
     console.print(table)
     if json_file is not None:
         write_json(json_file, "bench latency", seed, figures_of(rows), rows=rows)
@@ -178,12 +178,14 @@ def watch(
     import time
 
     from physai_ros.cli.live_graph import resume_until_moving
+    from physai_ros.msg import SafetyStatus
 
     time.sleep(settle)
     begin = time.monotonic()
     while (now := time.monotonic()) < begin + seconds:
         graph.statuses()
-        if now - monitor.command_received > 1.0:
+        stopped = monitor.safety is not None and monitor.safety.state == SafetyStatus.STOPPED
+        if stopped or now - monitor.command_received > 1.0:
             resume_until_moving(monitor, 1.0)
         time.sleep(min(0.5, max(0.0, begin + seconds - time.monotonic())))
     return begin, begin + seconds

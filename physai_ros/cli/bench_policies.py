@@ -14,6 +14,7 @@ from physai_ros.cli.camera_replay import write_frames
 from physai_ros.evaluation.album import RolloutCameras
 from physai_ros.evaluation.rollout import Rollout
 from physai_ros.experience.episode import Episode, Purpose
+from physai_ros.experience.store import EpisodeStore
 from physai_ros.policy.encoder import EncoderShape
 from physai_ros.policy.network import Architecture
 from physai_ros.policy.registry import Policy, PolicyRegistry
@@ -57,7 +58,10 @@ def prepare_seeing(rollout: Rollout, folder: Path, seed: int = 0) -> None:
     """
     task = rollout.task
     filmed = Rollout(rollout.spec, task, cameras=RolloutCameras(CAMERAS, SIZE, SIZE))
+    store = EpisodeStore(folder / "episodes")
     episodes = list(demonstrate(filmed, _DEMONSTRATIONS, seed, None))
+    for episode in episodes:
+        store.write(episode)  # what a trainer beside it has to learn from
     plain = TransitionBuilder(filmed.arm.kinematics, task)
     architecture = seeing_architecture(task, plain.build(episodes[0]).observations.shape[1])
     builder = TransitionBuilder(filmed.arm.kinematics, task, senses=architecture.senses)
