@@ -50,6 +50,9 @@ class Algorithm(ABC, Generic[BatchT]):
     def follow(self, updates: int) -> None:  # noqa: B027 (not every algorithm keeps an average)
         """Let what acts follow what learns, after update number `updates`."""
 
+    def hear(self, success: bool) -> None:  # noqa: B027 (imitation does not ask)
+        """Take in how an episode ended that the policy went through alone."""
+
     def set_learning_rate(self, learning_rate: float) -> None:
         """Take this rate from the next update on."""
         for group in self.optimizer.param_groups:

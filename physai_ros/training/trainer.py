@@ -106,7 +106,7 @@ class SparseTrainer:
         """Take in one episode, as `TrainingData.add` says; returns how many of its policy steps can be imitated."""
         known = episode_id in self
         imitable = self.data.add(transitions, episode_id)
-        if isinstance(self.algorithm, ActorCritic) and not known and len(transitions) and transitions.own.all():
+        if not known and transitions.own.any() and not imitable:
             self.algorithm.hear(bool(transitions.success[0]))
         return imitable
 
