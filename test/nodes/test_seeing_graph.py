@@ -76,6 +76,7 @@ def test_in_lock_step_it_does_what_it_does_in_one_process(graph, seeing):
     assert {m.name for m in graph.states[-1].modalities} >= {"camera/scene", "camera/wrist"}
 
 
+@pytest.mark.slow
 def test_where_a_camera_falls_silent_it_acts_on_without_it_and_says_so(graph, seeing):
     """The test is the cameras: one shows something, the other never does."""
     graph.start("policy_inference", task=TASK.name, registry=seeing)
