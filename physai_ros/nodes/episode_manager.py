@@ -28,6 +28,7 @@ _LABELS = ("", "success", "failure")
 GRACE = 1.0
 """Time beyond the task's limit after which an episode without a verdict is ended [s]."""
 _STOPPING = 1.0  # [s] that a stop may take at most: the world is not reset under an arm that still moves
+_DISCOVERY = 2.0  # [s] within which a driver that has just come up is known here
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ class EpisodeManager(ManagedNode):
         if self._prepared is not None or self._episode.phase == Phase.RUNNING:
             running = (self._prepared or self._episode).episode_id
             response.message = f"episode {running} runs; end it first"
-        elif not self._reset.service_is_ready():
+        elif not self._reset.wait_for_service(_DISCOVERY):
             response.message = "nobody serves reset_world; activate the driver first"
         else:
             try:

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from physai_ros.cli.main import app
 from physai_ros.safety.audit import AuditLog
 
 COMMANDS = (
@@ -40,11 +41,31 @@ def physai(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.fixture
+def here(capsys):
+    """Call it with a command line for its exit code, output and error output, run in this process: that is quick."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            app(list(arguments), prog_name="physai")
+        said = capsys.readouterr()
+        return ended.value.code, said.out, said.err
+
+    return run
+
+
+def test_as_a_process_it_answers_help_and_ends_with_one_line():
+    done = physai("--help")
+    assert (done.returncode, "Usage" in done.stdout) == (0, True), done.stderr
+    done = physai("up", "mars")
+    assert (done.returncode, len(done.stderr.strip().splitlines())) == (1, 1), done.stderr
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help(command):
-    done = physai(*command.split(), "--help")
-    assert done.returncode == 0, done.stderr
-    assert "Usage" in done.stdout
+def test_help(here, command):
+    code, out, errors = here(*command.split(), "--help")
+    assert code == 0, errors
+    assert "Usage" in out
 
 
 @pytest.mark.parametrize(
@@ -64,25 +85,25 @@ def test_help(command):
         (["audit", "no_such_log.jsonl"], "no_such_log.jsonl"),
     ],
 )
-def test_a_mistake_is_one_line(arguments, said):
-    done = physai(*arguments)
-    assert done.returncode == 1
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1, done.stderr
+def test_a_mistake_is_one_line(here, arguments, said):
+    code, _, errors = here(*arguments)
+    assert code == 1
+    lines = errors.strip().splitlines()
+    assert len(lines) == 1, errors
     assert said in lines[0]
 
 
-def test_a_folder_with_a_run_is_not_written_over(tmp_path):
+def test_a_folder_with_a_run_is_not_written_over(here, tmp_path):
     (tmp_path / "registry").mkdir()
-    done = physai("demo", "--run", str(tmp_path))
-    assert done.returncode == 1
-    assert "give another --run" in done.stderr
+    code, _, errors = here("demo", "--run", str(tmp_path))
+    assert code == 1
+    assert "give another --run" in errors
 
 
-def test_training_from_an_empty_folder_says_how_to_fill_it(tmp_path):
-    done = physai("train", "--data", str(tmp_path), "--out", str(tmp_path / "registry"))
-    assert done.returncode == 1
-    assert "physai collect" in done.stderr or "physai_ros" in done.stderr
+def test_training_from_an_empty_folder_says_how_to_fill_it(here, tmp_path):
+    code, _, errors = here("train", "--data", str(tmp_path), "--out", str(tmp_path / "registry"))
+    assert code == 1
+    assert "physai collect" in errors or "physai_ros" in errors
 
 
 def test_audit_verifies_and_prints(tmp_path):

@@ -39,6 +39,7 @@ def up(graph, registry, mode: str) -> None:
     graph.start("safety_monitor")
     graph.start("operator")
     graph.start("episode_manager", registry=registry, seed=5)
+    graph.wait(lambda: graph.node.count_publishers("gazebo/joint_states"), 60.0)  # the driver has less patience
     graph.bring_up(*NODES)
     graph.episodes = graph.hear(msg.EpisodeContext, "episode", qos.LATCHED)
     graph.outcomes = graph.hear(msg.TaskOutcome, "task_outcome", qos.LATCHED)

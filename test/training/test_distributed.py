@@ -51,7 +51,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.mark.parametrize("sampler", ["ast", "infobatch"])
+@pytest.mark.parametrize("sampler", ["ast", pytest.param("infobatch", marks=pytest.mark.slow)])
 def test_two_processes_come_to_what_one_comes_to(tmp_path, sampler):
     arguments = [sys.executable, "-c", _CHILD, str(tmp_path), sampler, os.pathsep.join(p for p in sys.path if p)]
     loopback = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "GLOO_SOCKET_IFNAME": "lo"}
