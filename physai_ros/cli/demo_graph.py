@@ -121,6 +121,7 @@ class DemoGraph:
             _START,
             "the graph",
         )
+        self._work.start_controls()  # no sooner: beside them a graph takes twice as long to come up
         live = Live(get_renderable=lambda: live_table(monitor, plan.episodes, began), console=self._console)
         if self._console.is_terminal:
             live.start()

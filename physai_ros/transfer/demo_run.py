@@ -176,20 +176,22 @@ class DemoRun:
 
     @contextmanager
     def controls_beside(self) -> Iterator[None]:
-        """Let the control arms learn, each in a process, while the block lasts; they differ in what their name says.
-
-        They take what CPU time is left: a graph in lock-step, where one process waits for the other, leaves some.
-        """
-        plan = self.plan
-        if plan.controls:
-            arms = _control_arms(plan)
-            self._controls = {name: start(self._arm(name, changes)) for name, changes in arms.items()}
+        """A block in which the control arms may learn; whatever of them runs at its end is ended."""
         try:
             yield
         finally:
             for process in self._controls.values():
                 process.kill()
                 process.wait()
+
+    def start_controls(self) -> None:
+        """Let the control arms learn, each in a process; they differ in what their name says. In `controls_beside`.
+
+        They take what CPU time is left: a graph in lock-step, where one process waits for the other, leaves some.
+        """
+        if self.plan.controls:
+            arms = _control_arms(self.plan)
+            self._controls = {name: start(self._arm(name, changes)) for name, changes in arms.items()}
 
     def finish_controls(self) -> None:
         """Wait for the control arms, and judge what became of each; within `controls_beside`."""
