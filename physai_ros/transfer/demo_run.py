@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 from physai_ros import __version__
 from physai_ros.evaluation import protocol
-from physai_ros.evaluation.driving import DemonstrationNoise
 from physai_ros.evaluation.rollout import Rollout
 from physai_ros.evaluation.run_record import (
     ActivationSample,
@@ -31,14 +30,13 @@ from physai_ros.simulation.physics import PhysicsParameters, shifted_arm
 from physai_ros.tasks.catalog import load_task
 from physai_ros.training.config import TrainerConfig
 from physai_ros.transfer.control_arm import ControlArm, result_of, start
-from physai_ros.transfer.first_policy import first_policy
+from physai_ros.transfer.first_policy import NOISE, first_policy
 
 MARGIN = 0.2
 """Loss in success, in the nominal simulator, up to which a candidate is taken: what helps on the arm may cost there."""
 PROMOTION_PAIRS, MOST_PROMOTION_PAIRS = 12, 24
 CANDIDATE_EVERY = 9
 WARM_START_UPDATES = 1000
-NOISE = DemonstrationNoise(spread=0.3, persistence=0.5)
 UPDATES_PER_EPISODE = {"bc": TrainerConfig.updates_per_episode, "rl": 150}
 """By objective: critics learn more from an episode than imitation can."""
 

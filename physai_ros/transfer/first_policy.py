@@ -21,6 +21,9 @@ from physai_ros.training.trainer import SparseTrainer
 Progress = Callable[[int, int], None]
 """Told how many of how many are done."""
 
+NOISE = DemonstrationNoise(spread=0.3, persistence=0.5)
+"""Of demonstrations that a policy is to learn its way back from."""
+
 _MOST_ATTEMPTS = 3
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from physai_ros.evaluation.driving import DemonstrationNoise
 from physai_ros.evaluation.rollout import Rollout
 from physai_ros.evaluation.scenario_sets import scenario_seeds
 from physai_ros.experience.episode import Episode, Purpose
@@ -18,12 +17,11 @@ from physai_ros.tasks.task import Scenario, Task
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.dataset import TransitionBuilder
 from physai_ros.training.publishing import publish_policy
-from physai_ros.transfer.first_policy import warm_start
+from physai_ros.transfer.first_policy import NOISE, warm_start
 
 Draw = Callable[[], Mapping[str, float]]
 """Gives the physics of the next simulated episode, by name."""
 
-NOISE = DemonstrationNoise(spread=0.3, persistence=0.5)
 _MOST_ATTEMPTS = 4
 
 
