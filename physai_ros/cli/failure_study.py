@@ -131,8 +131,7 @@ def failures(
     from physai_ros.robot.spec import RobotSpec
     from physai_ros.simulation.physics import shifted_arm
     from physai_ros.tasks.catalog import load_task
-    from physai_ros.transfer.first_policy import NOISE
-    from physai_ros.transfer.first_policy import demonstrate
+    from physai_ros.transfer.first_policy import NOISE, demonstrate
 
     names = [name for name in arms.split(",") if name]
     if CONTROL not in names or any(name not in ARMS for name in names):

@@ -66,8 +66,7 @@ def run_seed(
         from physai_ros.simulation.physics import shifted_arm
         from physai_ros.tasks.catalog import load_task
         from physai_ros.training.dataset import TransitionBuilder
-        from physai_ros.transfer.first_policy import NOISE
-        from physai_ros.transfer.first_policy import demonstrate
+        from physai_ros.transfer.first_policy import NOISE, demonstrate
 
         nominal = Rollout(RobotSpec.load("fr3_sim"), load_task(plan.task))
         demonstrations = list(demonstrate(nominal, plan.demonstrations, seed, NOISE))
