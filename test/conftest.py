@@ -9,16 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from physai_ros.deployment.environment import prepare_process
+from physai_ros.deployment.environment import graph_environment, prepare_process
 
 SKIPS = Path(__file__).with_name("allowed_skips.yaml")
 
 # Before anything imports rclpy. Linux hands out ports above those of domain 101 to others.
 prepare_process()
-os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(10, 101))
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
+os.environ |= graph_environment(os.environ, domain=random.SystemRandom().randint(10, 101), simulated=True)
 
 _refused: list[str] = []
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from physai_ros.robot.share import share_path
 
+_RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 WHEEL_GUARD = "_ROS_WHEELS_BOOTSTRAP_COMPLETE"
 
 
@@ -66,7 +67,11 @@ def graph_environment(environment: Mapping[str, str], *, domain: int, simulated:
     if path:
         result["AMENT_PREFIX_PATH"] = path
     if simulated:
-        result.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-        result.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(share_path("config", "fastdds.xml")))
+        loopback = str(share_path("config", "fastdds.xml"))
+        ours = result.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", loopback) == loopback
+        if result.setdefault(_RANGE, "LOCALHOST") == "LOCALHOST" and ours:
+            # By that range rmw_fastrtps adds shared memory to whatever the profile says, and ours stays on the
+            # loopback interface by itself.
+            result[_RANGE] = "SYSTEM_DEFAULT"
     result.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
     return result

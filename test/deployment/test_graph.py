@@ -127,6 +127,8 @@ def test_what_the_user_chose_wins_over_what_a_graph_would_set():
     result = graph_environment(own, domain=3, simulated=True)
     assert own.items() <= result.items()
     assert result["ROS_DOMAIN_ID"] == "3"
+    theirs = graph_environment({"FASTDDS_DEFAULT_PROFILES_FILE": "mine.xml"}, domain=3, simulated=True)
+    assert theirs["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
     assert WHEEL_GUARD not in foreign_environment({WHEEL_GUARD: "1", "LD_LIBRARY_PATH": "x", "HOME": "y"})
 
 

@@ -48,7 +48,10 @@ def runs(pid):
         return False
 
 
-def test_nodes_come_up_are_restarted_and_come_up_again(tmp_path, namespace, tiny, manager, graph_of):
+def test_nodes_come_up_are_restarted_and_come_up_again(tmp_path, namespace, tiny, manager, graph_of, monkeypatch):
+    # As for a user who chose shared memory, which killed processes leave behind.
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "")
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     graph = graph_of(tiny("second", order=2), tiny("first", order=1), manager)
     with SupervisedGraph(graph, tmp_path / "run", namespace=namespace) as running:
         wait_for(lambda: log_has(running, "lifecycle_manager", "all 2 nodes active"))

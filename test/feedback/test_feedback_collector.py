@@ -106,7 +106,6 @@ class Graph:
 
 @pytest.fixture
 def graph(tmp_path, monkeypatch):
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "log"))
     monkeypatch.setenv("ROS_DOMAIN_ID", os.environ.get("ROS_DOMAIN_ID", "44"))
     made = Graph(tmp_path / "store")

@@ -75,7 +75,6 @@ class Bench:
         self.processes[module] = subprocess.Popen(
             [sys.executable, "-m", f"physai_ros.nodes.{module}", "--ros-args", "-r", f"__ns:={self.namespace}"]
             + " ".join(arguments).split(),
-            env={**os.environ, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"},
         )
         self.until(lambda: self.is_unconfigured(module))
         assert self.transition(module, Transition.TRANSITION_CONFIGURE)
