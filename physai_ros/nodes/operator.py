@@ -6,11 +6,14 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
+from rclpy.serialization import deserialize_message
 from std_srvs.srv import Trigger
 
 from physai_ros import msg
-from physai_ros.evaluation.driving import LEASE, ScriptedDriver
+from physai_ros.evaluation.driving import ScriptedDriver
+from physai_ros.experience.cdr_columns import peek_u64
 from physai_ros.experience.episode import EpisodeContext, Phase, Purpose
+from physai_ros.policy.runtime import CYCLES_PER_STEP
 from physai_ros.robot.action import Intervention
 from physai_ros.robot.hold import hold_action
 from physai_ros.robot.kinematics import Kinematics
@@ -52,7 +55,7 @@ class Operator(ManagedNode):
         self._interventions = self.publisher(msg.Intervention, "intervention", qos.INTERVENTION)
         self._resume = self.client(Trigger, "resume")
         if self.parameters.intervene:
-            self.subscribe(msg.RobotState, "ground_truth", self._on_state, qos.CONTROL)
+            self.subscribe(msg.RobotState, "ground_truth", self._on_state, qos.CONTROL, raw=True)
         self.subscribe(msg.EpisodeContext, "episode", self._on_episode, qos.LATCHED)
         self.subscribe(msg.SafetyStatus, "safety_status", self._on_safety, qos.EVENT)
         self.every(max(self.parameters.resume_after, 0.05), self._press_resume)
@@ -75,6 +78,8 @@ class Operator(ManagedNode):
         self._watching = ""
         self._state: RobotState | None = None
         self._answer: msg.Intervention | None = None
+        self._answered = range(0)
+        self._newest = -1
         self._stopped = False
 
     def _use_task(self, name: str) -> None:
@@ -102,11 +107,14 @@ class Operator(ManagedNode):
         if self._state is not None:
             self._watch(self._state)
 
-    def _on_state(self, message: msg.RobotState) -> None:
-        if self._answer is not None and self._answer.action.state_sequence == message.sequence:
-            self._interventions.publish(self._answer)  # the driver asks again
+    def _on_state(self, serialized: bytes) -> None:
+        sequence = peek_u64(serialized, 0)  # most states need no word, and so no more of them is read
+        asked_again, self._newest = sequence == self._newest, sequence
+        if self._answer is not None and sequence in self._answered:
+            if asked_again:
+                self._interventions.publish(self._answer)
             return
-        self._state = from_message(message)
+        self._state = from_message(deserialize_message(serialized, msg.RobotState))
         self._watch(self._state)
 
     def _watch(self, state: RobotState) -> None:
@@ -114,14 +122,21 @@ class Operator(ManagedNode):
             return
         driving = self._answer is not None and self._answer.enable
         intervention = self._person.drive(state) or self._released(state)
+        rest = 1 if intervention.enable else self._rest_of_step(state)
+        self._answered = range(state.sequence, state.sequence + rest)
         self._taken_over += intervention.enable and not driving
         self._answer = to_message(intervention)
         self._interventions.publish(self._answer)
 
     def _released(self, state: RobotState) -> Intervention:
-        """Hands off the switch: in lock-step the safety monitor waits for a word on every state."""
-        action = hold_action(state, state.sequence, self._kinematics.spec.control_period, self._episode.episode_id)
-        return Intervention(state.stamp, False, LEASE, "scripted_operator", action)
+        """Hands off the switch until the next decision: so long nobody waits for another word."""
+        period = self._kinematics.spec.control_period
+        action = hold_action(state, state.sequence, period, self._episode.episode_id)
+        return Intervention(state.stamp, False, self._rest_of_step(state) * period, "scripted_operator", action)
+
+    def _rest_of_step(self, state: RobotState) -> int:
+        """States from this one until the person decides again."""
+        return CYCLES_PER_STEP - (state.sequence - self._episode.start_sequence) % CYCLES_PER_STEP
 
     def _on_safety(self, message: msg.SafetyStatus) -> None:
         self._stopped = message.state == msg.SafetyStatus.STOPPED

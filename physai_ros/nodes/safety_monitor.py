@@ -226,7 +226,7 @@ class SafetyMonitor(ManagedNode):
 
     def _decide(self) -> None:
         state, gate = self._state, self._gate
-        if state.lock_step and not gate.is_open(state.sequence, time.monotonic()):
+        if state.lock_step and not gate.is_open(state.sequence, state.stamp, time.monotonic()):
             return
         before = self._supervisor.state
         if self._person is not None:

@@ -185,7 +185,7 @@ class Workcell(ManagedNode):
     def _intervene(self, state: DriverState, reference: np.ndarray, *, enable: bool) -> None:
         action = hold_action(state, state.sequence, self._spec.control_period)
         action.reference_positions = reference
-        self._interventions.publish(to_message(Intervention(state.stamp, enable, _LEASE, "go_home", action)))
+        self._interventions.publish(to_message(Intervention(state.stamp, enable, _LEASE * enable, "go_home", action)))
 
     def _release(self) -> None:
         if self._homing and self._state is not None:

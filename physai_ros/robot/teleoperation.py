@@ -75,7 +75,7 @@ class Teleoperator:
                 return None
             self._driving = False
             action = hold_action(state, self._next(), self._period, episode_id)
-            return Intervention(state.stamp, False, LEASE, self._name, action)
+            return Intervention(state.stamp, False, 0.0, self._name, action)
         if not self._driving:
             # From where the command stands, at rest: what the policy was about to do is not carried on.
             self._reference.reset(state.commanded_positions)

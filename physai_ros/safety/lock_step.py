@@ -5,6 +5,7 @@ from __future__ import annotations
 from physai_ros.robot.action import Intervention, RobotAction
 
 _PATIENCE = 0.5  # [s] of wall time
+_ROUNDING = 1e-6  # [s]
 _REORDERED = 100  # states; further behind is another run of the driver
 
 
@@ -12,9 +13,9 @@ class LockStepGate:
     """Opens when all who may move the arm have spoken for a state: what happens must not depend on who is faster.
 
     The policy has to speak at every state: an operator in control goes on without it only after 0.5 s of wall time. An
-    operator has to speak once one is there, if only to say that the switch is not held; after 0.5 s without a word
-    nobody waits for the operator until the next one. A proposal may overtake the news of its episode: it is kept until
-    it is known who may intervene in that episode.
+    operator has to speak once one is there, if only to say that the switch is not held, and for how long it will not be
+    (the word's lease); after 0.5 s without a word nobody waits for the operator until the next one. A proposal may
+    overtake the news of its episode: it is kept until it is known who may intervene in that episode.
     """
 
     def __init__(self) -> None:
@@ -54,21 +55,29 @@ class LockStepGate:
         word = self.intervention
         return word if word is not None and word.action.state_sequence == sequence else None
 
-    def is_open(self, sequence: int, wall_time: float) -> bool:
-        """Whether the state `sequence` can be decided on at `wall_time` [s], on a steady clock."""
+    def is_open(self, sequence: int, stamp: float, wall_time: float) -> bool:
+        """Whether the state `sequence` of `stamp` [s] can be decided on at `wall_time` [s], on a steady clock."""
         if sequence != self._sequence:
             self._sequence, self._since = sequence, wall_time
         patient = wall_time - self._since <= _PATIENCE
         word = self.intervention_for(sequence)
-        if word is None and not patient:
+        missing = word is None and not self._is_left_alone(stamp)
+        if missing and not patient:
             self._operator = False
-        if word is None and self._operator:
+        if missing and self._operator:
             return False
         proposal = self.proposal
         if proposal is not None and proposal.state_sequence == sequence:
             return proposal.episode_id == self._episode_id or not patient
         # An operator in control needs no policy, but time must not run ahead of those who see and record.
         return word is not None and word.enable and not patient
+
+    def _is_left_alone(self, stamp: float) -> bool:
+        """Whether the operator's last word, of this episode, was to keep hands off beyond `stamp` [s]."""
+        word = self.intervention
+        if word is None or word.enable or word.action.episode_id != self._episode_id:
+            return False
+        return word.stamp <= stamp < word.stamp + word.lease - _ROUNDING
 
 
 def _precedes(word: RobotAction, newest: RobotAction) -> bool:
