@@ -80,7 +80,7 @@ class EpisodeManager(ManagedNode):
         self.subscribe(msg.EpisodeFeedback, "episode_feedback", self._on_feedback, qos.EVENT)
         self.subscribe(msg.SafetyStatus, "safety_status", self._on_safety, qos.EVENT)
         # Only its stamp is needed, a hundred times a second.
-        self.subscribe(msg.RobotState, "robot_state", self._on_state, qos.CONTROL, raw=True)
+        self.subscribe(msg.RobotState, "robot_state", self._on_state, qos.CONTROL, raw=True, patient=True)
         self._outcomes = self.publisher(msg.TaskOutcome, "task_outcome", qos.LATCHED)
         self.serve(srv.StartEpisode, "start_episode", self._serve_start)
         self.serve(srv.EndEpisode, "end_episode", self._serve_end)

@@ -58,7 +58,10 @@ class FeedbackCollector(ManagedNode):
         self._feedback = self.publisher(msg.EpisodeFeedback, "episode_feedback", qos.EVENT)
         for topic, type_name in TOPIC_TYPES.items():
             message_type = getattr(msg, type_name.rsplit("/", 1)[-1])
-            self.subscribe(message_type, topic, partial(self._on_message, topic), _profile(topic), raw=True)
+            profile = PROFILES.get(topic, qos.RECORD)
+            self.subscribe(
+                message_type, topic, partial(self._on_message, topic), profile, raw=True, patient=topic not in PROFILES
+            )
         for camera in self.parameters.cameras:
             on_image = partial(self._on_picture, camera, "sensor_msgs/msg/Image")
             self.subscribe(Image, f"camera/{camera}/image_raw", on_image, qos.SENSOR_RECORD, raw=True)
@@ -107,6 +110,7 @@ class FeedbackCollector(ManagedNode):
 
     def _on_message(self, topic: str, data: bytes) -> None:
         if topic == "episode":
+            self.take_patient()  # what was sent before belongs to the episode before
             self._running = data
         if self.active:
             self._live.add(topic, data, self._log_time(), time.monotonic())
@@ -142,17 +146,16 @@ class FeedbackCollector(ManagedNode):
         return TASKS[task].force_budget if task in TASKS else self.parameters.force_budget
 
     def _log_time(self) -> int:
-        """Node clock [ns], held where it jumps back."""
-        self._last_log_time = max(self._last_log_time, self.get_clock().now().nanoseconds)
+        """When the message came, by the node clock [ns], held where that jumps back."""
+        now = self.get_clock().now().nanoseconds
+        if self.arrival is not None and not self.get_clock().ros_time_is_active:
+            now = self.arrival
+        self._last_log_time = max(self._last_log_time, now)
         return self._last_log_time
 
 
 def _task(name: str) -> Task | None:
     return TASKS[name]() if name in TASKS else None
-
-
-def _profile(topic: str) -> qos.QoSProfile:
-    return PROFILES.get(topic, qos.RECORD)
 
 
 def main() -> int:

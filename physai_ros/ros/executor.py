@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rclpy.context import Context
+from rclpy.event_handler import EventHandler
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
 _NANOSECONDS = 1_000_000_000
+_EVENTS = 2.0  # [s] between looks at the middleware's events, such as a warning that two ends do not match
 
 
 class ControlExecutor(SingleThreadedExecutor):
@@ -22,21 +25,27 @@ class ControlExecutor(SingleThreadedExecutor):
     rclpy's own makes a wait set, a task and a coroutine for every callback and wakes itself after each, which costs
     several times what the callbacks of a control cycle do (rclpy issues 1223 and 1389). Services, clients, events and
     coroutines are left to it: they are rare. One thread, so callback groups exclude each other by themselves.
+
+    Two kinds of entity are not waited for, because each costs every cycle: events of the middleware, which are looked
+    at every two seconds, and patient subscriptions (`ManagedNode.subscribe`), which the node empties itself.
     """
 
     def __init__(self, *, context: Context | None = None) -> None:
         super().__init__(context=context)
         self._wait_set: _rclpy.WaitSet | None = None
         self._holds = contextlib.ExitStack()
+        self._look = 0.0
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
-        """Wait for something to do, for at most `timeout_sec` [s], and do it.
+        """Wait for something to do, for at most `timeout_sec` [s] or, where that is None, for a while, and do it.
 
         Raises:
             ExternalShutdownException: the context was shut down.
         """
-        if self._tasks or not self._wait_and_call(-1 if timeout_sec is None else int(timeout_sec * _NANOSECONDS)):
+        timeout = int((_EVENTS if timeout_sec is None else timeout_sec) * _NANOSECONDS)
+        if self._tasks or time.monotonic() > self._look or not self._wait_and_call(timeout):
             super().spin_once(0.0)
+            self._look = time.monotonic() + _EVENTS
             self._wait_set = None  # it may have taken the wake-up that told of new entities
 
     def _wait_and_call(self, timeout: int) -> bool:
@@ -79,13 +88,14 @@ class ControlExecutor(SingleThreadedExecutor):
         """Collect what the nodes have into a fresh wait set; `None` stands for what is left to rclpy's own way."""
         self._release()
         nodes = self.get_nodes()
-        subscriptions = self._held(each for node in nodes for each in node.subscriptions)
+        subscriptions = self._held(each for node in nodes for each in node.subscriptions if not is_patient(each))
         timers = self._held(each for node in nodes for each in node.timers)
         clients = self._held(each for node in nodes for each in node.clients)
         services = self._held(each for node in nodes for each in node.services)
         self._guards = self._held(each for node in nodes for each in node.guards)
         own = self._held(guard for guard in (self._guard, self._sigint_gc) if guard is not None)
-        self._waitables = self._held(each for node in nodes for each in node.waitables)
+        waitables = (each for node in nodes for each in node.waitables)
+        self._waitables = self._held(each for each in waitables if not isinstance(each, EventHandler))
         counts = [len(subscriptions), len(self._guards) + len(own), len(timers), len(clients), len(services), 0]
         for waitable in self._waitables:
             more = waitable.get_num_entities()
@@ -122,6 +132,28 @@ class ControlExecutor(SingleThreadedExecutor):
         done = super().shutdown(timeout_sec)
         self._release()
         return done
+
+
+def make_patient(subscription: Subscription) -> None:
+    """Let messages wait in the subscription until `take_all` fetches them: to be woken for each costs more than it."""
+    subscription.patient = True
+
+
+def is_patient(subscription: Subscription) -> bool:
+    """Whether the subscription is one that `make_patient` was called on."""
+    return getattr(subscription, "patient", False)
+
+
+def take_all(subscription: Subscription) -> Iterator[tuple[int, Any]]:
+    """Every message that waits in the subscription, with the instant at which it arrived [ns, system clock]."""
+    handle = subscription.handle
+    while True:
+        with handle:
+            taken = handle.take_message(subscription.msg_type, subscription.raw)
+        if taken is None:
+            return
+        message, information = taken
+        yield information["received_timestamp"], message
 
 
 def _subscription_call(subscription: Subscription) -> Callable[[], None] | None:

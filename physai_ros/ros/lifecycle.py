@@ -6,6 +6,7 @@ import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, ClassVar
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -19,8 +20,11 @@ from rclpy.timer import Timer
 
 from physai_ros.ros import qos
 from physai_ros.ros.cycle_times import CycleTimes
+from physai_ros.ros.executor import make_patient, take_all
 from physai_ros.ros.parameters import declare
 from physai_ros.ros.process import spin_process
+
+_PATIENCE = 0.05  # [s] between looks at patient subscriptions
 
 OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
 
@@ -52,6 +56,8 @@ class ManagedNode(LifecycleNode):
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self.cycle_times: CycleTimes | None = None
         self._made: list[Callable[[], object]] = []
+        self._patient: list[Subscription] = []
+        self.arrival: int | None = None
         self._configured = False
         self._cpu = (time.monotonic(), time.process_time())
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.EVENT)
@@ -89,14 +95,34 @@ class ManagedNode(LifecycleNode):
         return self.cycle_times.timed(callback)
 
     def subscribe(
-        self, message_type: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile, *, raw: bool = False
+        self,
+        message_type: type,
+        topic: str,
+        callback: Callable[[Any], None],
+        profile: QoSProfile,
+        *,
+        raw: bool = False,
+        patient: bool = False,
     ) -> Subscription:
-        """A subscription that lives until cleanup; it hears while the node is active, a latched one always."""
+        """A subscription that lives until cleanup; it hears while the node is active, a latched one always.
+
+        A patient one hears what came every 50 ms, all at once: for who records or watches a stream that is too fast to
+        be woken by each message of it. `arrival` is then when the message came [ns, system clock].
+        """
         latched = profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
         heard = callback if latched else self._while_active(callback)
         made = self.create_subscription(message_type, topic, heard, profile, raw=raw)
+        if patient:
+            self._add_patient(made)
         self._made.append(lambda: self.destroy_subscription(made))
         return made
+
+    def take_patient(self) -> None:
+        """Hear now what waits in the patient subscriptions, in the order in which it arrived."""
+        waiting = [(*arrived, each.callback) for each in self._patient for arrived in take_all(each)]
+        for self.arrival, message, callback in sorted(waiting, key=itemgetter(0)):
+            callback(message)
+        self.arrival = None
 
     def every(self, period: float, callback: Callable[[], None]) -> Timer:
         """A timer on the steady clock [s], which runs on when `/clock` stands; it lives until cleanup."""
@@ -203,7 +229,16 @@ class ManagedNode(LifecycleNode):
             return False
         return True
 
+    def _add_patient(self, subscription: Subscription) -> None:
+        make_patient(subscription)
+        if not self._patient:
+            # While the node is not active as well: what came then must not be heard later.
+            timer = self.create_timer(_PATIENCE, self.take_patient, clock=self.steady_clock)
+            self._made.append(lambda: self.destroy_timer(timer))
+        self._patient.append(subscription)
+
     def _destroy_made(self) -> None:
+        self._patient.clear()
         while self._made:
             self._made.pop()()
 
