@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -105,15 +106,13 @@ class _Demo:
 
         plan, say = self._plan, self._console.print
         say(f"[bold]physai demo[/]: {plan.task}, seed {plan.seed}, folder {plan.folder}")
-        with self._bars() as bars:
-            work = DemoRun(plan, bars)
-            work.first_policy()
-            work.evaluate("before", "before", work.first_version)
-        say(f"before: {work.rate('before')} of {plan.held_out} held-out scenarios on the shifted arm")
-        with work.controls_beside():
+        with closing(DemoRun(plan)) as work:
+            with self._bars() as work.bars:
+                work.first_policy()
+                work.evaluate("before", "before", work.first_version)
+            say(f"before: {work.rate('before')} of {plan.held_out} held-out scenarios on the shifted arm")
             measured = DemoGraph(work, self._namespace, self._console).run(self._minutes)
-            with self._bars() as bars:
-                work.bars = bars
+            with self._bars() as work.bars:
                 work.evaluate("after", "after", work.final_version)
                 if plan.controls:
                     work.finish_controls()

@@ -58,7 +58,7 @@ def run_trials(
 
 
 class TrialCrew:
-    """Processes that run trials, kept while the settings stay the same: to start one takes seconds.
+    """Processes that run trials, kept from call to call: to start one takes seconds.
 
     Not safe to share between threads.
     """
@@ -85,9 +85,12 @@ class TrialCrew:
             TrialError, Cancelled: as `run_trials`; the processes are ended.
         """
         waiting = deque(trials)
-        if settings != self._settings or any(worker.ended for worker in self._workers):
+        if any(worker.ended for worker in self._workers):
             self.close()
+        if settings != self._settings:
             self._settings = settings
+            for worker in self._workers:
+                worker.use(settings)
         while len(self._workers) < min(self._most, len(waiting)):
             self._workers.append(_Worker(settings, self._niceness, self._replies))
         try:
@@ -183,9 +186,13 @@ class _Worker:
         if niceness:
             os.setpriority(os.PRIO_PROCESS, self._process.pid, niceness)
         self.busy = False
-        self._send(settings.to_json())
+        self.use(settings)
         self._reader = threading.Thread(target=self._read, args=(replies,), name="trial replies", daemon=True)
         self._reader.start()
+
+    def use(self, settings: TrialSettings) -> None:
+        """Run what is handed over from now on by these settings."""
+        self._send(json.dumps({"settings": settings.to_json()}))
 
     def give(self, waiting: deque[Trial]) -> None:
         """Hand over the next trial, where there is one left."""

@@ -1,4 +1,7 @@
-"""A process that runs trials: settings and trials come as lines of JSON, results go out as such, until input ends."""
+"""A process that runs trials: settings and trials come as lines of JSON, results go out as such, until input ends.
+
+Settings, `{"settings": ...}`, hold for the trials that follow, until others come.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,15 @@ def main() -> int:
     try:
         from physai_ros.evaluation.trials import Trial, TrialRunner, TrialSettings
 
-        runner = TrialRunner(TrialSettings.from_json(sys.stdin.readline()))
+        runner: TrialRunner | None = None
         for line in sys.stdin:
-            replies.write(json.dumps(asdict(runner.run(Trial(**json.loads(line))))) + "\n")
+            words = json.loads(line)
+            if "settings" not in words:
+                replies.write(json.dumps(asdict(runner.run(Trial(**words)))) + "\n")
+                continue
+            if runner is not None:
+                runner.close()
+            runner = TrialRunner(TrialSettings.from_json(words["settings"]))
     except (LookupError, OSError, RuntimeError, ValueError) as error:
         replies.write(json.dumps({"error": " ".join(str(error).split())}) + "\n")
         return 1

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from physai_ros import __version__
 from physai_ros.evaluation import protocol
+from physai_ros.evaluation.parallel import TrialCrew
 from physai_ros.evaluation.rollout import Rollout
 from physai_ros.evaluation.run_record import (
     ActivationSample,
@@ -91,17 +91,22 @@ class Measured:
 
 
 class DemoRun:
-    """The steps of the experiment in order; `measured` is filled by whoever runs the graph in between."""
+    """The steps of the experiment in order; `measured` is filled by whoever runs the graph in between.
 
-    def __init__(self, plan: DemoPlan, bars: Bars) -> None:
+    Set `bars` before a step, and close it in the end.
+    """
+
+    bars: Bars
+
+    def __init__(self, plan: DemoPlan) -> None:
         self.plan = plan
-        self.bars = bars
         self.measured = Measured()
         self.physics: Mapping[str, float] = shifted_arm(plan.seed).values()
         self.registry = PolicyRegistry(plan.folder / "registry")
         self.first_version = self.final_version = ""
         self._evaluations: dict[str, HeldOutEvaluation] = {}
         self._controls: dict[str, subprocess.Popen[str]] = {}
+        self._crew = TrialCrew(2)
         self._began = time.monotonic()
         self._started = time.strftime("%Y-%m-%d %H:%M:%S")
 
@@ -151,7 +156,7 @@ class DemoRun:
         request = protocol.EvaluationRequest(version, plan.task, "", "held_out", count, "sim", plan.seed, start=start)
         folder = str(registry or self.registry.folder)
         settings = TrialSettings(plan.task, folder, plan.robot, dict(self.physics))
-        results = protocol.evaluate(request, settings, workers=2, on_result=on_result).results
+        results = protocol.evaluate(request, settings, crew=self._crew, on_result=on_result).results
         self._evaluations[label] = HeldOutEvaluation(
             label,
             role,
@@ -172,18 +177,15 @@ class DemoRun:
         lower, upper = clopper_pearson(won, self.plan.held_out)
         return f"{won / self.plan.held_out:.0%} (95 %: {lower:.0%} to {upper:.0%})"
 
-    @contextmanager
-    def controls_beside(self) -> Iterator[None]:
-        """A block in which the control arms may learn; whatever of them runs at its end is ended."""
-        try:
-            yield
-        finally:
-            for process in self._controls.values():
-                process.kill()
-                process.wait()
+    def close(self) -> None:
+        """End whatever still runs in processes of this run's own: evaluations and control arms."""
+        self._crew.close()
+        for process in self._controls.values():
+            process.kill()
+            process.wait()
 
     def start_controls(self) -> None:
-        """Let the control arms learn, each in a process; they differ in what their name says. In `controls_beside`.
+        """Let the control arms learn, each in a process; they differ in what their name says.
 
         They take what CPU time is left: a graph in lock-step, where one process waits for the other, leaves some.
         """
@@ -192,7 +194,7 @@ class DemoRun:
             self._controls = {name: start(self._arm(name, changes)) for name, changes in arms.items()}
 
     def finish_controls(self) -> None:
-        """Wait for the control arms, and judge what became of each; within `controls_beside`."""
+        """Wait for the control arms, and judge what became of each."""
         self.evaluate("trainer off", "control", self.first_version, start=self.plan.held_out)
         for name, process in self._controls.items():
             bar = self.bars.add_task(f"control: {name}"[:44], total=self.plan.episodes)

@@ -105,7 +105,7 @@ def workers() -> set[int]:
     return {each.pid for each in children if "physai_ros.evaluation.worker" in each.cmdline()}
 
 
-def test_a_crew_is_kept_while_the_settings_stay_and_replaced_where_it_died(registry: PolicyRegistry) -> None:
+def test_a_crew_is_kept_whatever_the_settings_and_replaced_where_it_died(registry: PolicyRegistry) -> None:
     settings = TrialSettings("reach", str(registry.folder))
     trials = [Trial(0, SEEDS[0], "000002")]
     others = workers()
@@ -125,7 +125,10 @@ def test_a_crew_is_kept_while_the_settings_stay_and_replaced_where_it_died(regis
         assert crew.run(trials, settings)[0].outcome() == first[0].outcome()
         assert workers() - others - crew_of_first
 
-        crew.run(trials, TrialSettings("reach", str(registry.folder), physics={"encoder_noise": 0.004}))
+        replacement = workers() - others
+        noisy = TrialSettings("reach", str(registry.folder), physics={"encoder_noise": 0.004})
+        assert crew.run(trials, noisy)[0].outcome() == run_trials(trials, noisy)[0].outcome() != first[0].outcome()
+        assert workers() - others == replacement
         with pytest.raises(TrialError, match="there is no policy '000009'"):
             crew.run([Trial(0, SEEDS[0], "000009")], settings)
         assert crew.run(trials, settings)[0].outcome() == first[0].outcome()
