@@ -29,8 +29,10 @@ class Imitation(Algorithm[Batch]):
         self.architecture = architecture
         self.network = RobotPolicyNetwork(architecture, config.seed)
         self.average = RobotPolicyNetwork(architecture, config.seed).requires_grad_(False).eval()
+        # Listed once: a network looks through all its modules for them.
+        self._learned, self._averaged = list(self.network.parameters()), list(self.average.parameters())
         # Fused: an update of 256 samples takes 5.2 ms in place of 6.2 on one core, to the same loss.
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
+        self.optimizer = torch.optim.Adam(self._learned, lr=config.learning_rate, fused=True)
         self._config = config
         self._generator = generator
         self._ranks = ranks
@@ -56,8 +58,8 @@ class Imitation(Algorithm[Batch]):
         value_loss = self._value_loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
         (loss if value_loss is None else loss + value_loss).backward()
-        self._ranks.sum_gradients(self.network.parameters())
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self._ranks.sum_gradients(self._learned)
+        torch.nn.utils.clip_grad_norm_(self._learned, 1.0)
         self.optimizer.step()
         with torch.no_grad():
             losses = self._ranks.gather(per_member.mean(dim=1), size).numpy()
@@ -148,7 +150,7 @@ class Imitation(Algorithm[Batch]):
         """Let the average follow; early on closely, or the first policies would be mostly their initialization."""
         decay = min(self._config.averaging, (1.0 + updates) / (10.0 + updates))
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1.0 - decay)
+            torch._foreach_lerp_(self._averaged, self._learned, 1.0 - decay)
 
     def weights(self) -> dict[str, np.ndarray]:
         """Weights and the optimiser's memory as named arrays, for `load_weights`."""
