@@ -65,6 +65,13 @@ class Parameters:
         "", "Why a driver without a time-out of its own is accepted; empty: it is not."
     )
     audit_log: str = parameter("", "File to which every intervention and stop is appended; empty: none is kept.")
+    proposal_patience: float = parameter(
+        0.005,
+        "Paced: how long the decision on a state waits for a policy that keeps up, so that the command answers this "
+        "state and not the one before [s]; 0: not at all.",
+        minimum=0.0,
+        maximum=0.01,
+    )
     driver_timeout: float = parameter(5.0, "Patience with the driver's services [s].", minimum=0.1, maximum=30.0)
 
 
@@ -106,8 +113,8 @@ class SafetyMonitor(ManagedNode):
         self._commands = self.publisher(msg.SafeCommand, "safe_command", qos.CONTROL_WRITER)
         self._status = self.publisher(msg.SafetyStatus, "safety_status", qos.EVENT)
         self._markers = self.publisher(MarkerArray, "markers", qos.EVENT)
-        cycle = self.time_cycles(spec.control_period, self._on_state)
-        self.subscribe(msg.DriverState, "driver_state", cycle, qos.CONTROL)
+        self._answer_state = self.time_cycles(spec.control_period, self._answer_state)
+        self.subscribe(msg.DriverState, "driver_state", self._on_state, qos.CONTROL)
         self.subscribe(msg.RobotAction, "proposed_action", self._on_proposal, qos.CONTROL)
         self.subscribe(msg.Intervention, "intervention", self._on_intervention, qos.INTERVENTION)
         self.subscribe(msg.EpisodeContext, "episode", self._on_episode, qos.LATCHED)
@@ -116,6 +123,8 @@ class SafetyMonitor(ManagedNode):
         self.serve(Trigger, "resume", self._resume)
         self.every(_WATCH, self._watch)
         self.every(0.1, self._heartbeat)
+        self._patience = self.every(p.proposal_patience or 1.0, self._decide_without)
+        self._patience.cancel()
         self._token = ""
         self._own_tokens: list[bytes] = []
         self._foreign = self._late = 0
@@ -170,6 +179,7 @@ class SafetyMonitor(ManagedNode):
         self._state: DriverState | None = None
         self._answer: msg.SafeCommand | None = None
         self._command: SafeCommand | None = None
+        self._waiting = False
         self._gate = LockStepGate()
         self._watched = time.monotonic()
         self._expect()
@@ -188,14 +198,35 @@ class SafetyMonitor(ManagedNode):
             return
         self.cycle_times.paced = not message.lock_step
         self._state = from_message(message)
-        self._decide()
+        if self._keeps_up():
+            self._waiting = True
+            self._patience.reset()
+        else:
+            self._decide()
+
+    def _keeps_up(self) -> bool:
+        """Whether the proposal for the state that has just come is worth a moment's wait."""
+        state, proposal = self._state, self._gate.proposal
+        if self._waiting or state.lock_step or not self.parameters.proposal_patience:
+            return False
+        drives = self._command is not None and self._command.source == CommandSource.POLICY
+        return drives and proposal is not None and proposal.state_sequence == state.sequence - 1
+
+    def _decide_without(self) -> None:
+        """The proposal is late: go on with what there is."""
+        self._patience.cancel()
+        if self._waiting:
+            self._decide()
 
     def _on_person(self, message: Float32) -> None:
         self._person.hear(message.data, time.monotonic())
 
     def _on_proposal(self, message: msg.RobotAction) -> None:
         self._gate.hear_proposal(from_message(message))
-        self._decide_if_waiting()
+        if self._waiting and message.state_sequence == self._state.sequence:
+            self._decide()
+        else:
+            self._decide_if_waiting()
 
     def _on_intervention(self, message: msg.Intervention) -> None:
         self._gate.hear_intervention(from_message(message))
@@ -225,9 +256,13 @@ class SafetyMonitor(ManagedNode):
             self._decide()
 
     def _decide(self) -> None:
+        state = self._state
+        if not state.lock_step or self._gate.is_open(state.sequence, state.stamp, time.monotonic()):
+            self._answer_state()
+
+    def _answer_state(self) -> None:
         state, gate = self._state, self._gate
-        if state.lock_step and not gate.is_open(state.sequence, state.stamp, time.monotonic()):
-            return
+        self._waiting = False
         before = self._supervisor.state
         if self._person is not None:
             self._supervisor.set_separation(self._person.at(time.monotonic()))

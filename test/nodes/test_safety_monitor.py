@@ -233,6 +233,25 @@ def test_paced_it_permits_holds_stops_and_resumes(bench, tmp_path):
     assert any(state == "stopped" and reasons[0] == "emergency_stop" for state, reasons in said)
 
 
+@pytest.mark.parametrize("patience", [0.0, 0.01])
+def test_paced_a_state_is_answered_by_the_proposal_for_it_where_that_is_waited_for(bench, patience):
+    bench = bench("paced", proposal_patience=patience)
+    bench.start_both()
+    answered: dict[int, int] = {}
+
+    def propose(state: msg.DriverState) -> None:
+        bench.wave(state)
+        answered[bench.proposed] = state.sequence
+
+    bench.on_state = propose
+    bench.until(lambda: bench.speed() > 0.1)
+    begin = len(bench.commands)
+    bench.until(lambda: len(bench.commands) > begin + 100)
+    by_policy = [each for each in bench.commands[begin:] if each.source == msg.SafeCommand.SOURCE_POLICY]
+    at_once = [answered[each.proposed_sequence] == each.state_sequence for each in by_policy]
+    assert np.mean(at_once) > 0.5 if patience else np.mean(at_once) < 0.2
+
+
 def test_a_person_and_an_alarm_slow_the_arm_hold_it_and_let_it_go(bench):
     bench = bench("paced", person_distance=True, person_timeout=2.0)
     bench.start_both()
