@@ -45,7 +45,7 @@ class StateMonitor:
         self.tracking_error = 0.0
         self.phase = "reach"
         self._gripper = 1.0
-        self._gripper_moved = -_GRIPPER_CYCLES
+        self.forget_gripper()
         self._sequence = -1
         self._stamp = -np.inf
         self._was_active = False
@@ -58,6 +58,10 @@ class StateMonitor:
     def driver_may_start(self) -> None:
         """Take a driver that is not active for one that has not started yet, not for one that stopped."""
         self._was_active = False
+
+    def forget_gripper(self) -> None:
+        """Take the gripper for one that has long been as it is."""
+        self._gripper_moved = -_GRIPPER_CYCLES
 
     def observe(self, state: DriverState) -> Observation:
         """Conditions and joint positions of one driver state."""

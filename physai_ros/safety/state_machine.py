@@ -81,6 +81,11 @@ class SafetyStateMachine:
         self.state = SafetyState.STOPPED if self._latched else max(states, default=SafetyState.NOMINAL)
         return self.state
 
+    def forget(self) -> None:
+        """Let go of what is held only for a while after its cause has gone; a stop stays latched."""
+        self._counts.clear()
+        self._active.clear()
+
     def latch(self, reason: str) -> None:
         """Enter STOPPED now, until `resume`."""
         if self.state == SafetyState.INACTIVE:

@@ -261,6 +261,10 @@ class SafetySupervisor:
             self._stand(SetPoint.at_rest(observed.commanded))
             self._arbiter.bar(state.sequence - 1)
             conditions.add("set_point_moved")
+            if state.lock_step:
+                # A simulator was reset: what was touched is far away, and no episode may depend on the one before.
+                self._machine.forget()
+                self._monitor.forget_gripper()
 
     def _reference(self, choice: Choice) -> tuple[np.ndarray | None, str]:
         """Joint reference of the chosen action in our order of joints, or why there is none."""

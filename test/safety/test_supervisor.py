@@ -549,3 +549,18 @@ def test_a_state_that_comes_again_or_late_is_no_restart_and_one_far_behind_is():
     assert is_overtaken(97, 100)
     assert not is_overtaken(101, 100)
     assert not is_overtaken(0, 100)
+
+
+@pytest.mark.parametrize("lock_step", [True, False])
+def test_a_simulator_that_was_reset_carries_no_contact_into_the_next_episode_but_an_arm_that_was_moved_does(
+    loop, lock_step
+):
+    loop.wrench[2] = 0.9 * loop.limits.force_budget
+    for _ in range(2 * loop.limits.force_cycles):
+        loop.cycle(loop.spec.home_positions, lock_step=lock_step)
+    assert "contact_force_near" in loop.supervisor.reasons
+    loop.wrench[2] = 0.0
+    elsewhere = loop.spec.home_positions + 0.2
+    loop.cycle(commanded_positions=elsewhere, joint_positions=elsewhere, lock_step=lock_step)
+    assert "set_point_moved" in loop.supervisor.reasons
+    assert ("contact_force_near" in loop.supervisor.reasons) is not lock_step
