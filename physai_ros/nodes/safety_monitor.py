@@ -113,7 +113,7 @@ class SafetyMonitor(ManagedNode):
         self._commands = self.publisher(msg.SafeCommand, "safe_command", qos.CONTROL_WRITER)
         self._status = self.publisher(msg.SafetyStatus, "safety_status", qos.EVENT)
         self._markers = self.publisher(MarkerArray, "markers", qos.EVENT)
-        self._answer_state = self.time_cycles(spec.control_period, self._answer_state)
+        self._timed_answer = self.time_cycles(spec.control_period, self._answer_state)
         self.subscribe(msg.DriverState, "driver_state", self._on_state, qos.CONTROL)
         self.subscribe(msg.RobotAction, "proposed_action", self._on_proposal, qos.CONTROL)
         self.subscribe(msg.Intervention, "intervention", self._on_intervention, qos.INTERVENTION)
@@ -258,7 +258,7 @@ class SafetyMonitor(ManagedNode):
     def _decide(self) -> None:
         state = self._state
         if not state.lock_step or self._gate.is_open(state.sequence, state.stamp, time.monotonic()):
-            self._answer_state()
+            self._timed_answer()
 
     def _answer_state(self) -> None:
         state, gate = self._state, self._gate

@@ -36,6 +36,10 @@ class ControlExecutor(SingleThreadedExecutor):
         self._holds = contextlib.ExitStack()
         self._look = 0.0
 
+    def can_execute(self, entity: Any) -> bool:  # noqa: ANN401 - any entity of rclpy
+        """Whether rclpy's own way may take the entity; from a patient subscription, messages come all at once."""
+        return not is_patient(entity) and super().can_execute(entity)
+
     def spin_once(self, timeout_sec: float | None = None) -> None:
         """Wait for something to do, for at most `timeout_sec` [s] or, where that is None, for a while, and do it.
 
@@ -139,9 +143,9 @@ def make_patient(subscription: Subscription) -> None:
     subscription.patient = True
 
 
-def is_patient(subscription: Subscription) -> bool:
-    """Whether the subscription is one that `make_patient` was called on."""
-    return getattr(subscription, "patient", False)
+def is_patient(entity: Any) -> bool:  # noqa: ANN401 - any entity of rclpy
+    """Whether it is a subscription that `make_patient` was called on."""
+    return getattr(entity, "patient", False)
 
 
 def take_all(subscription: Subscription) -> Iterator[tuple[int, Any]]:
