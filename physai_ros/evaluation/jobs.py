@@ -187,17 +187,22 @@ class EvaluationJobs:
                 report=outcome.report,
             )
         self._keep(done)
-        for journal in (self.journal(evaluation_id), *self.folder.glob(f"{evaluation_id}-*.journal")):
-            journal.unlink(missing_ok=True)  # the report holds every episode
 
     def _keep(self, status: JobStatus) -> None:
+        """Write the end of a job, and only then say it: whoever hears of it finds its files as they stay."""
         try:
             self._write(status)
+            if status.state == "done":
+                self._drop_journals(status.evaluation_id)
         except OSError as error:
             status = replace(status, detail=f"{status.detail} (not kept: {error.strerror})")
         with self._changed:
             self._status[status.evaluation_id] = status
             self._changed.notify_all()
+
+    def _drop_journals(self, evaluation_id: str) -> None:
+        for journal in (self.journal(evaluation_id), *self.folder.glob(f"{evaluation_id}-*.journal")):
+            journal.unlink(missing_ok=True)  # the report holds every episode
 
     def _count(self, evaluation_id: str, result: TrialResult) -> None:
         with self._changed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from physai_ros.evaluation.jobs import read_status
+from physai_ros.evaluation.jobs import EvaluationJobs, JobOutcome, read_status
 from physai_ros.evaluation.parallel import TrialError
 from physai_ros.evaluation.promotion import PromotionRule
 from physai_ros.evaluation.protocol import EvaluationRequest, evaluate
@@ -52,6 +53,23 @@ def test_a_service_takes_up_what_an_earlier_one_left(own_registry: PolicyRegistr
     again = EvaluationService(own_registry, settings, PromotionRule(), workers=0)
     assert again.jobs.all() == []
     again.close()
+
+
+def test_an_end_that_cannot_be_written_leaves_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("physai_ros.evaluation.jobs.replace_file", full)
+    jobs = EvaluationJobs(tmp_path)
+    jobs.journal("abc").write_text("an episode")
+    jobs.submit(EvaluationRequest("000001", "reach"), lambda _: JobOutcome("better", "", {}), "abc")
+    deadline = time.monotonic() + 30.0
+    while not jobs.status("abc").finished:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    assert "not kept: No space left on device" in jobs.status("abc").detail
+    assert jobs.journal("abc").read_text() == "an episode"
+    jobs.close()
 
 
 def command(registry: PolicyRegistry, journal: Path, json_file: Path) -> list[str]:
