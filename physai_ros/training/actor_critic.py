@@ -176,6 +176,9 @@ class ActorCritic(Imitation):
         with torch.no_grad():
             torch._foreach_lerp_(list(self.asked.parameters()), list(self.critics.parameters()), share)
 
+    def refresh(self, keep: float, seed: int) -> None:
+        """Leave the actor as it is: what it has from the critics stands in no sample and would not come back."""
+
     def snapshot(self) -> tuple[Any, ...]:
         """Copies of what `update` changes, for `restore`."""
         critics = (self.critics.state_dict(), self.critic_optimizer.state_dict())

@@ -50,6 +50,9 @@ class Algorithm(ABC, Generic[BatchT]):
     def follow(self, updates: int) -> None:  # noqa: B027 (not every algorithm keeps an average)
         """Let what acts follow what learns, after update number `updates`."""
 
+    def refresh(self, keep: float, seed: int) -> None:  # noqa: B027 (not every algorithm loses its suppleness)
+        """Mix what learns with a fresh network of this seed, of which it becomes the share 1 - `keep`."""
+
     def hear(self, success: bool) -> None:  # noqa: B027 (imitation does not ask)
         """Take in how an episode ended that the policy went through alone."""
 

@@ -30,6 +30,9 @@ class TrainerConfig:
         updates_per_episode: updates after each new episode.
         learning_rate: in the warm start; falls to `fine_learning_rate` along a cosine.
         fine_learning_rate: after the warm start.
+        refresh_every: updates, after the warm start, from one mixing of the weights with fresh ones to the next, so
+            that what comes late is learned as well as what came first (`Imitation.refresh`); 0 never does.
+        refresh_keep: share of the weights that a refresh keeps.
         averaging: decay a step of the exponential average of the weights, which is what acts.
         huber: where the loss turns from quadratic to linear, in action units.
         gripper_weight: weight of the gripper's component in the loss.
@@ -59,6 +62,8 @@ class TrainerConfig:
     updates_per_episode: int = 60
     learning_rate: float = 1e-3
     fine_learning_rate: float = 5e-4
+    refresh_every: int = 300
+    refresh_keep: float = 0.8
     averaging: float = 0.995
     huber: float = 0.5
     gripper_weight: float = 1.0
@@ -95,12 +100,12 @@ class TrainerConfig:
         for name in ("batch_size", "members", "chunk_steps", "check_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        for name in ("advantage", "hindsight_parts", "own_parts", "patience"):
+        for name in ("advantage", "hindsight_parts", "own_parts", "patience", "refresh_every"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 0")
         if not 0 < self.validation_share <= 0.5:
             raise ValueError(f"validation_share is {self.validation_share}, expected above 0, at most 0.5")
-        for name in ("demonstration_share", "averaging", "held_out_share"):
+        for name in ("demonstration_share", "averaging", "held_out_share", "refresh_keep"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 0 to 1")
         for name in ("learning_rate", "fine_learning_rate", "huber", "member_share"):
@@ -111,6 +116,11 @@ class TrainerConfig:
     def compares(self) -> bool:
         """Whether the sampler is tried against uniform sampling while it trains."""
         return self.sampler == "ast" and self.control_every > 0
+
+    def refreshes_after(self, updates: int) -> bool:
+        """Whether the weights are due for a refresh when this many updates are done."""
+        since = updates - self.warm_start_updates
+        return bool(self.refresh_every) and since > 0 and since % self.refresh_every == 0
 
     @property
     def exploration(self) -> float:

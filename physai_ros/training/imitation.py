@@ -152,6 +152,20 @@ class Imitation(Algorithm[Batch]):
         with torch.no_grad():
             torch._foreach_lerp_(self._averaged, self._learned, 1.0 - decay)
 
+    def refresh(self, keep: float, seed: int) -> None:
+        """Mix what learns with a fresh network of this seed, of which it becomes the share 1 - `keep`.
+
+        A network that goes on learning from data which come little by little ends up worse than one that is trained on
+        all of them at once; mixed now and then with a fresh one it does not. What acts follows as it always does. A
+        network that sees stays as it is: an encoder of pictures takes longer to learn than there is time between.
+        Source: Ash and Adams, "On warm-starting neural network training" (shrink and perturb), 2020.
+        """
+        if self.network.encoder is not None:
+            return
+        fresh = RobotPolicyNetwork(self.architecture, seed)
+        with torch.no_grad():
+            torch._foreach_lerp_(self._learned, list(fresh.parameters()), 1.0 - keep)
+
     def weights(self) -> dict[str, np.ndarray]:
         """Weights and the optimiser's memory as named arrays, for `load_weights`."""
         arrays = {}

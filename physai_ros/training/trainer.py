@@ -119,6 +119,8 @@ class SparseTrainer:
         if not self.ready:
             raise RuntimeError("there is nothing to imitate: add demonstrations or corrected episodes first")
         self.normalize()
+        if self.config.refreshes_after(self.counters.updates):
+            self.algorithm.refresh(self.config.refresh_keep, int(self.generator.integers(2**31)))
         return self.loop.step(self.data.shares(), learning_rate or self.config.fine_learning_rate)
 
     def warm_start_rate(self, index: int, count: int) -> float:

@@ -47,4 +47,6 @@ def demonstrations(rollout, task) -> list[Episode]:
 @pytest.fixture
 def config() -> TrainerConfig:
     """A recipe that is quick."""
-    return TrainerConfig(batch_size=32, hidden_sizes=(32, 32), warm_start_updates=20, updates_per_episode=10)
+    return TrainerConfig(
+        batch_size=32, hidden_sizes=(32, 32), warm_start_updates=20, updates_per_episode=10, refresh_every=25
+    )

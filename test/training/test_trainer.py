@@ -18,6 +18,7 @@ from safetensors import safe_open
 
 from physai_ros.experience.episode import Purpose
 from physai_ros.experience.store import EpisodeStore
+from physai_ros.policy.network import RobotPolicyNetwork
 from physai_ros.policy.registry import PolicyRegistry, weights_of
 from physai_ros.safety.command import CommandSource
 from physai_ros.training.background import BackgroundTraining, TrainingFolders
@@ -151,6 +152,30 @@ def test_episodes_that_were_changed_are_not_taken_for_those_that_were_trained_on
         load_checkpoint(tmp_path / "trainer.safetensors", lambda _: builder.build(demonstrations[0]))
 
 
+def test_weights_are_mixed_with_fresh_ones_when_that_is_due_and_as_much_as_is_said(builder, demonstrations, config):
+    whole = dataclasses.replace(config, refresh_every=0)
+    due = [whole.warm_start_updates + 25 * count for count in (1, 2)]
+    trainers = {
+        keep: made(builder, demonstrations[:2], dataclasses.replace(config, refresh_keep=keep)) for keep in (1.0, 0.0)
+    }
+    untouched = made(builder, demonstrations[:2], whole)
+    seen = []
+    refresh = trainers[0.0].algorithm.refresh
+    trainers[0.0].algorithm.refresh = lambda *given: (seen.append(trainers[0.0].counters.updates), refresh(*given))
+    for _ in range(due[1] + 1):
+        for trainer in (*trainers.values(), untouched):
+            trainer.update()
+    assert seen == due
+    fresh = RobotPolicyNetwork(untouched.architecture, seed=7)
+    untouched.algorithm.refresh(0.0, 7)
+    for found, expected in zip(untouched.algorithm.network.parameters(), fresh.parameters(), strict=True):
+        torch.testing.assert_close(found, expected)
+    before = [value.clone() for value in trainers[1.0].algorithm.network.parameters()]
+    trainers[1.0].algorithm.refresh(0.75, 7)
+    for found, old, new in zip(trainers[1.0].algorithm.network.parameters(), before, fresh.parameters(), strict=True):
+        torch.testing.assert_close(found, 0.75 * old + 0.25 * new)
+
+
 def test_an_episode_that_a_full_disk_refused_is_taken_in_later(builder, demonstrations, config, monkeypatch):
     trainer, whole = (made(builder, demonstrations[:2], config) for _ in range(2))
     late = builder.build(demonstrations[2])
@@ -196,7 +221,8 @@ from physai_ros.training.background import BackgroundTraining, TrainingFolders
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.dataset import TransitionBuilder
 root, task = Path(sys.argv[1]), load_task("reach")
-config = TrainerConfig(batch_size=32, hidden_sizes=(32, 32), warm_start_updates=20, updates_per_episode=10)
+sizes = dict(batch_size=32, hidden_sizes=(32, 32))
+config = TrainerConfig(warm_start_updates=20, updates_per_episode=10, refresh_every=25, **sizes)
 folders = TrainingFolders(root / "store", root / "registry", root / "trainer.safetensors")
 builder = TransitionBuilder(Kinematics(RobotSpec.load("fr3_sim")), task)
 training = BackgroundTraining(folders, task, builder, config, candidate_every=2)
