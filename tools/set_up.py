@@ -6,6 +6,7 @@ read from the source tree itself, so that editing them needs no further step.
 """
 
 import argparse
+import ast
 import hashlib
 import importlib.util
 import json
@@ -14,12 +15,18 @@ import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-BUILD_REQUIREMENTS = ("ros_wheels", "build")  # what interfaces are built with and against
-REQUIREMENTS = ("run", "exchange", "test")
+REQUIREMENTS = ("ros_wheels", "build", "run", "exchange", "test")
+# How uv calls what pip is told of indexes; uv reads none of pip's settings by itself.
+UV_OPTIONS = {
+    "index-url": "--default-index",
+    "extra-index-url": "--index",
+    "find-links": "--find-links",
+    "constraint": "--constraint",
+    "trusted-host": "--allow-insecure-host",
+}
 # What an installed ROS 2, or another environment of its wheels, leaves in the shell and what would mislead this one.
 MISLEADING = (
     *("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "COLCON_PREFIX_PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME"),
@@ -66,7 +73,7 @@ def set_up(venv: Path, jobs: int) -> bool:
     stamp = json.loads(stamp_file.read_text()) if stamp_file.is_file() else {}
     due = {
         "environment": f"{sys.version} {venv}",
-        "packages": digest(["constraints.txt", *map(file_of, (*BUILD_REQUIREMENTS, *REQUIREMENTS))]),
+        "packages": digest(["constraints.txt", *map(file_of, REQUIREMENTS)]),
         "interfaces": f"{ROOT} "
         + digest(["CMakeLists.txt", "cmake", "package.xml", "msg", "srv", "action", "physai_ros/__init__.py"])
         + digest(["tools/set_up.py"]),
@@ -81,21 +88,14 @@ def set_up(venv: Path, jobs: int) -> bool:
         print(f"setup: 1/3 environment {venv} ({sys.version.split()[0]})", flush=True)
         make_environment(venv)
     check_compiler()
-    if stamp.get("packages") == due["packages"]:
-        print("setup: 3/3 interfaces of msg/, srv/ and action/ (about a minute)", flush=True)
-        build_interfaces(venv, jobs, log)
-    else:
-        print("setup: 2/3 packages of requirements/*.txt, pinned by constraints.txt (a few minutes)", flush=True)
+    if stamp.get("packages") != due["packages"]:
+        print("setup: 2/3 packages of requirements/*.txt, pinned by constraints.txt (a minute or a few)", flush=True)
         stamp_file.unlink(missing_ok=True)
-        install_packages(venv, BUILD_REQUIREMENTS, log)
-        print("setup: 3/3 interfaces of msg/, srv/ and action/, while the other packages come", flush=True)
-        # pip works on one core and mostly waits, the compiler takes what is left.
-        with ThreadPoolExecutor() as pool:
-            built = pool.submit(build_interfaces, venv, jobs, log.with_name("setup_interfaces.log"))
-            install_packages(venv, REQUIREMENTS, log)
-            built.result()
-        # What the processes of a graph import is compiled here, once: they start together, and each would do it.
-        run([str(venv / "bin" / "python"), "-c", IMPORT_ALL], log)
+        install_packages(venv, log)
+    print("setup: 3/3 interfaces of msg/, srv/ and action/ (about a minute)", flush=True)
+    build_interfaces(venv, jobs, log)
+    # What the processes of a graph import is compiled here, once: they start together, and each would do it.
+    run([str(venv / "bin" / "python"), "-c", IMPORT_ALL], log)
     stamp_file.write_text(json.dumps(due, indent=1) + "\n")
     return True
 
@@ -135,15 +135,37 @@ def file_of(name: str) -> str:
     return f"requirements/{name}.txt"
 
 
-def install_packages(venv: Path, requirements: tuple[str, ...], log: Path) -> None:
-    """Install what these files of requirements/ list, not compiled: pip would do that on one core."""
-    command = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    command += ["--no-compile", "--constraint", str(ROOT / "constraints.txt")]
-    for name in requirements:
-        command += ["--requirement", str(ROOT / file_of(name))]
-    if run(command, log):
+def install_packages(venv: Path, log: Path) -> None:
+    """Install what requirements/ lists: by uv, which takes a fraction of pip's time, or by pip where uv cannot."""
+    pip = [str(venv / "bin" / "python"), "-m", "pip"]
+    constraint = ["--constraint", str(ROOT / "constraints.txt")]
+    wanted = [f"--requirement={ROOT / file_of(name)}" for name in REQUIREMENTS]
+    install = [*pip, "install", "--quiet", "--disable-pip-version-check", *constraint]
+    if not run([*install, "uv"], log):
+        options, certificates = uv_options(pip)
+        uv = [str(venv / "bin" / "uv"), "pip", "install", "--quiet", f"--python={venv}/bin/python", *options]
+        if not run([*uv, *constraint, *wanted], log, certificates):
+            return
+    # Not compiled: pip would do that on one core.
+    if run([*install, "--no-compile", *wanted], log):
         hint = "is the network, or the package index that pip is set up with, within reach?"
-        raise SetUpError(f"pip could not install the packages; {hint} Last lines of {log}: {tail(log)}")
+        raise SetUpError(f"neither uv nor pip could install the packages; {hint} Last lines of {log}: {tail(log)}")
+
+
+def uv_options(pip: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Return what pip is set up with as options and environment of uv."""
+    command = [*pip, "config", "list"]
+    listed = subprocess.run(command, env=clean_environment(), stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    # Lines such as: global.index-url='https://...'. What comes later, the environment last, goes before.
+    settings = {}
+    for line in listed:
+        name, _, value = line.partition("=")
+        settings[name.rpartition(".")[2]] = ast.literal_eval(value)
+    # As pip does it, the best version of all indexes is taken.
+    options = ["--index-strategy=unsafe-best-match"]
+    for name, option in UV_OPTIONS.items():
+        options += [f"{option}={value}" for value in settings.get(name, "").split()]
+    return options, {"SSL_CERT_FILE": settings["cert"]} if settings.get("cert") else {}
 
 
 def build_interfaces(venv: Path, jobs: int, log: Path) -> None:
