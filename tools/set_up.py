@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-REQUIREMENTS = ("ros_wheels", "build", "run", "exchange", "test")
+REQUIREMENTS = ("ros_wheels", "build", "run", "exchange", "view", "test")
 # How uv calls what pip is told of indexes; uv reads none of pip's settings by itself.
 UV_OPTIONS = {
     "index-url": "--default-index",

@@ -11,6 +11,18 @@ def number_field(values: np.ndarray | Sequence[float]) -> array:
     return array("d", np.ascontiguousarray(values, dtype=np.float64).tobytes())
 
 
+def fixed_field(values: np.ndarray | Sequence[float], length: int, name: str) -> np.ndarray:
+    """Field `float64[length]` of an array (length,).
+
+    Raises:
+        ValueError: it has another shape; rosidl would read beyond its end, and the process would die.
+    """
+    found = np.asarray(values, dtype=np.float64)
+    if found.shape != (length,):
+        raise ValueError(f"{name} has the shape {found.shape}; expected ({length},)")
+    return found
+
+
 def numbers(field: array | np.ndarray | Sequence[float]) -> np.ndarray:
     """Array (n,) of a field `float64[]`; it shares no memory with the message."""
     return np.array(field, dtype=np.float64)

@@ -22,7 +22,7 @@ def to_message(value: object) -> Any:  # noqa: ANN401 - the message type follows
 
     Raises:
         TypeError: it has no message.
-        ValueError: a stamp is not finite.
+        ValueError: a stamp is not finite, or an array has not the length that its message fixes.
     """
     return _lookup(_TO, value)(value)
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from physai_ros import msg
 from physai_ros.robot.action import ActionChunk, Intervention, RobotAction
-from physai_ros.ros.arrays import number_field, numbers, rows
+from physai_ros.ros.arrays import fixed_field, number_field, numbers, rows
 from physai_ros.ros.conversions_state import BASE_FRAME
 from physai_ros.ros.stamps import seconds_of, set_time
 from physai_ros.safety.command import CommandSource, SafeCommand, StopTrajectory
@@ -21,7 +21,7 @@ def robot_action_message(action: RobotAction) -> msg.RobotAction:
     message.joint_names = list(action.joint_names)
     message.reference_positions = number_field(action.reference_positions)
     message.joint_delta = number_field(action.joint_delta)
-    message.ee_delta = np.asarray(action.ee_delta, dtype=np.float64)
+    message.ee_delta = fixed_field(action.ee_delta, 6, "ee_delta")
     message.gripper_command = float(action.gripper_command)
     set_time(message.observation_stamp, action.observation_stamp)
     set_time(message.target_time, action.target_time)

@@ -276,7 +276,7 @@ def to_and_fro(spec: RobotSpec, joint: int) -> Callable[[DriverState], RobotActi
         reference[joint] += side * spec.velocity_limits[joint] * spec.control_period
         reference = np.clip(reference, spec.position_lower, spec.position_upper)
         step = reference - state.commanded_positions
-        return RobotAction(state.stamp, state.sequence, state.sequence, spec.joint_names, reference, step, 1.0)
+        return RobotAction(state.stamp, state.sequence, state.sequence, spec.joint_names, reference, step)
 
     return policy
 
@@ -303,7 +303,7 @@ def test_a_protective_stop_is_a_reason_until_somebody_recovers_and_resumes(emula
         reference = state.commanded_positions.copy()
         reference[0] = 0.2 * np.sin(0.02 * state.sequence)
         step = reference - state.commanded_positions
-        return RobotAction(state.stamp, state.sequence, state.sequence, spec.joint_names, reference, step, 1.0)
+        return RobotAction(state.stamp, state.sequence, state.sequence, spec.joint_names, reference, step)
 
     bench.propose(sway)
     bench.resume()

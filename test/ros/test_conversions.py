@@ -187,3 +187,10 @@ def test_messages_that_contradict_themselves_are_refused() -> None:
         from_message(command)
     with pytest.raises(TypeError, match="known are"):
         to_message(3)
+
+
+@pytest.mark.parametrize("wrong", [1.0, np.zeros(5), np.zeros((1, 6))])
+def test_a_displacement_of_another_length_never_reaches_the_middleware(wrong: object) -> None:
+    action = RobotAction(0.0, 1, 1, ("a",), np.zeros(1), np.zeros(1), wrong)
+    with pytest.raises(ValueError, match=r"ee_delta has the shape .*; expected \(6,\)"):
+        to_message(action)
