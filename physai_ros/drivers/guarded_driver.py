@@ -161,11 +161,11 @@ class GuardedDriver:
         if state.sequence != self._seen[0]:
             self._seen = (state.sequence, now)
         fault, text = state.fault, state.fault_text
-        if fault == DriverFault.NONE:
-            try:
-                check_joints(self.spec, state)
-                self._measured = self._in_our_order(state)
-            except DriverError as error:
+        try:
+            check_joints(self.spec, state)
+            self._measured = self._in_our_order(state)  # also in a fault: what the arm does then is to be seen
+        except DriverError as error:
+            if fault == DriverFault.NONE:
                 fault, text = DriverFault.COMM, str(error)
         if fault == DriverFault.NONE and now - self._seen[1] > self._state_timeout:
             fault, text = DriverFault.LINK_LOST, f"no new measurement for {now - self._seen[1]:.2f} s"

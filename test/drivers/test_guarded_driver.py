@@ -240,6 +240,10 @@ def test_a_fault_latches_where_the_arm_stands_and_needs_recovery_then_resume():
     assert {(s.mode, s.fault, s.fault_text) for s in states} == {
         (DriverMode.STOPPED, DriverFault.REFLEX, "joint 3: torque")
     }
+    # What the arm does in a fault is still to be seen: it rests, and gives way to a hand.
+    assert not states[-1].joint_velocities.any()
+    bench.arm.positions += 0.003
+    np.testing.assert_array_equal(bench.cycle().joint_positions, bench.arm.positions)
     done, message = bench.driver.resume()
     assert not done and "driver/recover" in message
     # A fault that goes away by itself is still there until somebody has recovered.

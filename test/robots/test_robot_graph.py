@@ -140,13 +140,14 @@ class Bench:
     def permit(self, policy: Callable[[DriverState], RobotAction], spec: RobotSpec) -> None:
         """Take the driver in the place of the safety monitor, and permit what a policy wants, as it is."""
         writer = self.monitor.node.create_publisher(msg.SafeCommand, "safe_command", qos.CONTROL_WRITER)
-        claim = srv.ClaimDriver.Request(claimant="nobody")
-        token = self.call(srv.ClaimDriver, "claim_driver", claim).token
+        self.monitor.wait(lambda: self.monitor.driver is not None, LONG, "the driver")
+        claim = self.call(srv.ClaimDriver, "claim_driver", srv.ClaimDriver.Request(claimant="nobody"))
+        assert claim.granted, claim.message
         safety = Unfiltered(spec)
 
         def answer(state: DriverState) -> None:
             command = safety.decide(state, policy(state), None, state.stamp)
-            command.token = token
+            command.token = claim.token
             writer.publish(to_message(command))
 
         self._answer(answer)
@@ -244,13 +245,13 @@ def bench_of(tmp_path) -> Iterator[Callable[..., Bench]]:
         yield start
 
 
-@pytest.mark.parametrize("seconds", [5.0, pytest.param(60.0, marks=pytest.mark.slow)])
-def test_the_whole_graph_reaches_and_has_no_reflex(emulated_franka, franka, bench_of, taught_run, seconds):
+@pytest.mark.timeout(600)
+def test_the_whole_graph_reaches_for_a_minute_and_has_no_reflex(emulated_franka, franka, bench_of, taught_run):
     bench = bench_of(franka, registry=taught_run / "registry")
     bench.resume()
-    begun, until, clock = time.monotonic(), time.monotonic() + 4.0 * seconds + 60.0, float(emulated_franka.ask("clock"))
+    begun, until, clock = time.monotonic(), time.monotonic() + 300.0, float(emulated_franka.ask("clock"))
     ran, won, seed = 0.0, 0, 0
-    while ran < seconds and time.monotonic() < until:
+    while ran < 60.0 and time.monotonic() < until:
         seed += 1
         lasted, success = bench.episode(seed)
         ran, won = ran + lasted, won + success
@@ -258,9 +259,7 @@ def test_the_whole_graph_reaches_and_has_no_reflex(emulated_franka, franka, benc
     assert not bench.faults
     # A robot whose seconds are much longer than ours falls behind what it is told, and is stopped for that.
     if pace > 0.5 and not bench.lost:
-        assert not bench.stops, (pace, bench.stops)
-        # One episode, which is all that there is time for in the short form, says nothing of a rate.
-        assert seed < 4 or won >= 0.5 * seed, (pace, won, seed)
+        assert not bench.stops and won >= 0.5 * seed, (pace, bench.stops, won, seed)
 
 
 def to_and_fro(spec: RobotSpec, joint: int) -> Callable[[DriverState], RobotAction]:
@@ -281,7 +280,6 @@ def to_and_fro(spec: RobotSpec, joint: int) -> Callable[[DriverState], RobotActi
     return policy
 
 
-@pytest.mark.slow  # until it has been seen to pass on a machine that is free
 def test_full_speed_into_the_ends_of_a_range_is_a_reflex_with_the_filter_off(franka, bench_of):
     spec = RobotSpec.load(franka)
     bench = bench_of(franka, "hardware_node", "lifecycle_manager")
@@ -291,7 +289,6 @@ def test_full_speed_into_the_ends_of_a_range_is_a_reflex_with_the_filter_off(fra
     assert "reflex" in bench.faults[0]
 
 
-@pytest.mark.slow  # until it has been seen to pass on a machine that is free
 def test_a_protective_stop_is_a_reason_until_somebody_recovers_and_resumes(emulate, configured, bench_of):
     controller = emulate("ur_controller.py")
     robot = configured("ur5e", address="127.0.0.1")
