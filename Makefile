@@ -7,9 +7,9 @@ ARGS ?=
 help:
 	@echo "make setup      the environment $(VENV) with the command $(VENV)/bin/physai"
 	@echo "make demo       the whole graph on the simulated arm (ARGS='--minutes 10')"
-	@echo "make test       style, floors and tests: the first thing that CI runs (ARGS='-k name')"
+	@echo "make test       style, floors and tests: what CI runs first (ARGS='-k name')"
 	@echo "make test-full  the same with the long soaks"
-	@echo "make test-robots  drivers of real arms by their vendors' clients, against emulated robots"
+	@echo "make test-robots  drivers of real arms by their vendors' clients, against emulated robots; CI runs it as well"
 	@echo "make test-faults  the fault matrix against the live graph, every fault five times (about 20 minutes)"
 	@echo "make bench      every bench (ARGS='latency' for one)"
 	@echo "make lint       style and floors alone"
