@@ -156,15 +156,19 @@ def uv_options(pip: list[str]) -> tuple[list[str], dict[str, str]]:
     """Return what pip is set up with as options and environment of uv."""
     command = [*pip, "config", "list"]
     listed = subprocess.run(command, env=clean_environment(), stdout=subprocess.PIPE, text=True).stdout.splitlines()
-    # Lines such as: global.index-url='https://...'. What comes later, the environment last, goes before.
+    # Lines such as: global.index-url='https://...'. The environment, which is listed first, has the last word.
     settings = {}
-    for line in listed:
+    for line in sorted(listed, key=lambda line: line.startswith(":env:")):
         name, _, value = line.partition("=")
-        settings[name.rpartition(".")[2]] = ast.literal_eval(value)
+        section, _, option = name.rpartition(".")
+        if section in ("global", "install", ":env:"):
+            settings[option] = ast.literal_eval(value)
     # As pip does it, the best version of all indexes is taken.
     options = ["--index-strategy=unsafe-best-match"]
     for name, option in UV_OPTIONS.items():
         options += [f"{option}={value}" for value in settings.get(name, "").split()]
+    if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
+        options.append("--no-index")
     return options, {"SSL_CERT_FILE": settings["cert"]} if settings.get("cert") else {}
 
 

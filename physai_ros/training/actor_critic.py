@@ -177,7 +177,7 @@ class ActorCritic(Imitation):
             torch._foreach_lerp_(list(self.asked.parameters()), list(self.critics.parameters()), share)
 
     def refresh(self, keep: float, seed: int) -> None:
-        """Leave the actor as it is: what it has from the critics stands in no sample and would not come back."""
+        """Leave the actor as it is: whether one that heeds critics gains by this has not been measured."""
 
     def snapshot(self) -> tuple[Any, ...]:
         """Copies of what `update` changes, for `restore`."""

@@ -157,7 +157,7 @@ class Imitation(Algorithm[Batch]):
 
         A network that goes on learning from data which come little by little ends up worse than one that is trained on
         all of them at once; mixed now and then with a fresh one it does not. What acts follows as it always does. A
-        network that sees stays as it is: an encoder of pictures takes longer to learn than there is time between.
+        network with an encoder of its senses stays as it is: whether it gains has not been measured.
         Source: Ash and Adams, "On warm-starting neural network training" (shrink and perturb), 2020.
         """
         if self.network.encoder is not None:
