@@ -245,11 +245,11 @@ def bench_of(tmp_path) -> Iterator[Callable[..., Bench]]:
         yield start
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(720)
 def test_the_whole_graph_reaches_for_a_minute_and_has_no_reflex(emulated_franka, franka, bench_of, taught_run):
     bench = bench_of(franka, registry=taught_run / "registry")
     bench.resume()
-    begun, until, clock = time.monotonic(), time.monotonic() + 300.0, float(emulated_franka.ask("clock"))
+    begun, until, clock = time.monotonic(), time.monotonic() + 480.0, float(emulated_franka.ask("clock"))
     ran, won, seed = 0.0, 0, 0
     while ran < 60.0 and time.monotonic() < until:
         seed += 1
@@ -259,7 +259,7 @@ def test_the_whole_graph_reaches_for_a_minute_and_has_no_reflex(emulated_franka,
     assert not bench.faults
     # A robot whose seconds are much longer than ours falls behind what it is told, and is stopped for that.
     if pace > 0.5 and not bench.lost:
-        assert not bench.stops and won >= 0.5 * seed, (pace, bench.stops, won, seed)
+        assert not bench.stops and won >= 0.5 * seed and ran >= 60.0, (pace, bench.stops, won, seed, ran)
 
 
 def to_and_fro(spec: RobotSpec, joint: int) -> Callable[[DriverState], RobotAction]:
