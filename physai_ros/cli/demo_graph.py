@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from rich.live import Live
 from std_srvs.srv import Trigger
 
 from physai_ros.cli.demo_table import live_table, progress_line
+from physai_ros.deployment.environment import talk_as
 from physai_ros.deployment.graph import load_graph
 from physai_ros.deployment.supervised import SupervisedGraph
 from physai_ros.evaluation import protocol
@@ -52,8 +52,7 @@ class DemoGraph:
         """Learn until the plan's episodes are done, or `minutes` are over; returns what the graph measured."""
         plan = self._work.plan
         graph = SupervisedGraph(load_graph("sim"), plan.folder, namespace=self._namespace, settings=self._settings())
-        wanted = ("ROS_", "FASTDDS_", "RMW_", "AMENT_")
-        os.environ.update({name: value for name, value in graph.environment.items() if name.startswith(wanted)})
+        talk_as(graph.environment)
         with graph, GraphMonitor(self._namespace, control=False) as monitor:
             monitor.hooks.append(self._hear)
             monitor.node.create_subscription(EvaluationStatus, "evaluation_status", self._on_evaluation, qos.LATCHED)

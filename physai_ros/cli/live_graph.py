@@ -12,6 +12,7 @@ from pathlib import Path
 
 from std_srvs.srv import Trigger
 
+from physai_ros.deployment.environment import talk_as
 from physai_ros.deployment.graph import Graph, load_graph
 from physai_ros.deployment.supervised import SupervisedGraph
 from physai_ros.evaluation.rollout import Rollout
@@ -89,8 +90,7 @@ def live_graph(
         processes = load_graph("sim").processes
         processes = tuple(replace(each, remappings=(remappings or {}).get(each.name, {})) for each in processes)
         graph = SupervisedGraph(Graph("sim", processes), folder, namespace=namespace, settings=settings)
-        wanted = ("ROS_", "FASTDDS_", "RMW_", "AMENT_")
-        os.environ.update({name: value for name, value in graph.environment.items() if name.startswith(wanted)})
+        talk_as(graph.environment)
         with graph, beside(), _monitor(namespace) as monitor:
             if not resume_until_moving(monitor, STARTED):
                 raise TimeoutError(f"the policy did not move the arm within {STARTED:g} s; see {folder / 'logs'}")

@@ -34,6 +34,12 @@ def prepare_process() -> None:
         os.environ["ROS_LOG_DIR"] = str(Path(os.environ.get("TMPDIR", "/tmp")) / "physai_ros_log")
 
 
+def talk_as(environment: Mapping[str, str]) -> None:
+    """Let this process talk as those of a graph with that environment do; call it before rclpy makes a context."""
+    ours = ("ROS_", "FASTDDS_", "RMW_", "AMENT_")
+    os.environ.update({name: value for name, value in environment.items() if name.startswith(ours)})
+
+
 def foreign_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return `environment` for a child that runs another Python environment than this one.
 

@@ -125,7 +125,7 @@ class LiveRecording:
 
         Between episodes the newest is remembered: it is what was seen when the next one began.
         """
-        if self._recorder is None or self._ended is not None:
+        if self._recorder is None:
             self._newest[camera] = data, type_name, log_time
             self.unwritten_messages += self._failed
             return
@@ -133,6 +133,9 @@ class LiveRecording:
         try:
             message = deserialize(data, type_name)
             stamp = seconds_of(message.header.stamp.sec, message.header.stamp.nanosec)
+            if self._ended is not None and stamp > self._context.stamp:
+                self._newest[camera] = data, type_name, log_time
+                return
             if type_name != PICTURE_TYPE:
                 rgb = rgb_of(message.encoding, message.height, message.width, message.step, message.data)
                 data = picture_message(camera, stamp, encode_picture(np.ascontiguousarray(rgb)))

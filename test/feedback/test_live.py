@@ -163,6 +163,20 @@ def test_pictures_are_compressed_and_every_stream_says_what_it_lost(live, make_e
     assert summary.metrics["brightness/scene"] > 50
 
 
+def test_a_picture_that_comes_behind_word_of_the_end_is_of_the_episode_that_it_shows(live, make_episode):
+    episode = make_episode("a", mode="timeout", seconds=1.0)
+    feed(live, ended(episode))
+    end = live._context.stamp
+    for stamp, level in ((end - 0.02, 50), (end + 0.02, 60)):
+        live.add_picture("scene", image(stamp, level), "sensor_msgs/msg/Image", 0)
+    (summary,) = live.poll(1.1)
+    assert summary.streams["camera/scene/compressed"]["messages"] == 1
+    assert abs(int(live._store.read("a", pictures=True).pictures["scene"].rgb(0).mean()) - 50) <= 2
+    feed(live, ended(make_episode("b", mode="timeout", seconds=1.0)))
+    live.poll(2.2)
+    assert abs(int(live._store.read("b", pictures=True).pictures["scene"].rgb(0).mean()) - 60) <= 2
+
+
 def test_a_camera_that_sends_rubbish_or_little_hurts_nobody(live, make_episode):
     stream = ended(make_episode("a", seconds=1.0))
     live.add(*stream[0][:1], stream[0][2], stream[0][1], 0.0)
