@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import jinja2
 
 from physai_ros.evaluation import report_figures as draw
+from physai_ros.evaluation.report_tables import read_table
 from physai_ros.evaluation.report_versions import draw_health, draw_versions
 from physai_ros.evaluation.run_record import ComparisonRow, HeldOutEvaluation, RunRecord
 from physai_ros.evaluation.run_sources import read_run
@@ -70,13 +71,18 @@ _PICTURES = (
 )
 
 
-def write_report(folder: Path, out: Path | None = None) -> Path:
+def write_report(folder: Path, out: Path | None = None, results: Sequence[Path] = ()) -> Path:
     """Path of the `report.html` drawn from what a run left in its folder; PNG files are put beside it.
 
+    Args:
+        folder: of the run.
+        out: where the page goes; None: into the run's folder.
+        results: files that `--json` of other commands wrote, each of which becomes a table of the page.
+
     Raises:
-        ValueError: the folder holds no run, or a picture that it names is missing.
+        ValueError: the folder holds no run, a picture that it names is missing, or a file is no result.
     """
-    run = read_run(folder)
+    run, tables = read_run(folder), [read_table(path) for path in results]
     out = folder if out is None else out
     out.mkdir(parents=True, exist_ok=True)
     pictures = [
@@ -104,6 +110,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
             comparisons=[_comparison_row(name, comparison) for name, comparison in comparisons],
             changes=run.changes,
             tests=[_test_row(test) for test in run.tests],
+            tables=tables,
             notes=run.notes,
             figures=[(name, _number(value)) for name, value in run.figures.items()],
             machine=list(run.machine.items()),

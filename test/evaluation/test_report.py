@@ -12,6 +12,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from physai_ros.cli.results import write_json
 from physai_ros.evaluation.report import write_report
 from physai_ros.evaluation.run_record import (
     ActivationSample,
@@ -184,3 +185,35 @@ def test_a_folder_without_a_run_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(ValueError, match="is not JSON"):
         write_report(tmp_path)
+
+
+def test_what_other_commands_measured_becomes_tables(tmp_path: Path) -> None:
+    example_run(tmp_path / "run")
+    told = [{"mode": "drop", "named": "drop"}] * 3 + [{"mode": "drop", "named": "timeout"}]
+    fault = {"fault": "policy_killed", "lost": 0, "rest_ms": None, "braking_bound_ms": None, "recovery_ms": 900.0}
+    faults = [fault | {"detect_ms": time, "passed": time < 100} for time in (60.0, 70.0, 120.0)]
+    results = []
+    for command, figures, rows in (
+        ("bench classification", {"correct": 0.75, "correct_lower": 0.2}, told),
+        ("faults", {}, faults),
+        ("bench recording", {}, [{"stream": "robot_state", "kept": 17, "stamps": [1, 2]}]),
+        ("bench replay", {"ratio": 1.25}, []),
+    ):
+        results.append(tmp_path / f"{command}.json")
+        write_json(results[-1], command, 0, figures, rows=rows)
+    text = write_report(tmp_path / "run", tmp_path / "out", results).read_text()
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", text)
+    assert cells[cells.index("drop") :][:4] == ["drop", "3", "1", "75.0%"]
+    assert cells[cells.index("policy_killed") :][:7] == [
+        "policy_killed",
+        "70 (120)",
+        "—",
+        "—",
+        "900 (900)",
+        "0",
+        "2 of 3",
+    ]
+    assert ["robot_state", "17", "ratio", "1.25"] == cells[cells.index("robot_state") :][:4]
+    (tmp_path / "other.json").write_text('{"rows": []}')
+    with pytest.raises(ValueError, match=r"other\.json is not a result.*--json"):
+        write_report(tmp_path / "run", tmp_path / "out", [tmp_path / "other.json"])
