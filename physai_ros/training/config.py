@@ -30,8 +30,9 @@ class TrainerConfig:
         updates_per_episode: updates after each new episode.
         learning_rate: in the warm start; falls to `fine_learning_rate` along a cosine.
         fine_learning_rate: after the warm start.
-        refresh_every: updates, after the warm start, from one mixing of the weights with fresh ones to the next, so
-            that what comes late is learned as well as what came first (`Imitation.refresh`); 0 never does.
+        refresh_every: updates, after the warm start, from one mixing of the weights with fresh ones to the next, where
+            episodes came meanwhile: so that what comes late is learned as well as what came first
+            (`Imitation.refresh`); 0 never does.
         refresh_keep: share of the weights that a refresh keeps.
         averaging: decay a step of the exponential average of the weights, which is what acts.
         huber: where the loss turns from quadratic to linear, in action units.

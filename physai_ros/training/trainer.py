@@ -70,6 +70,7 @@ class SparseTrainer:
         self.progress: dict[str, int] = {}
         self._best: dict[str, np.ndarray] = {}
         self._normalized = False
+        self._refreshed_with = -1
 
     def __len__(self) -> int:
         return len(self.outcomes)
@@ -119,9 +120,17 @@ class SparseTrainer:
         if not self.ready:
             raise RuntimeError("there is nothing to imitate: add demonstrations or corrected episodes first")
         self.normalize()
-        if self.config.refreshes_after(self.counters.updates):
-            self.algorithm.refresh(self.config.refresh_keep, int(self.generator.integers(2**31)))
+        self._refresh_if_due()
         return self.loop.step(self.data.shares(), learning_rate or self.config.fine_learning_rate)
+
+    def _refresh_if_due(self) -> None:
+        """Mix fresh weights in, where episodes came since that was done last, or since the first update."""
+        known = len(self.episode_ids)
+        if self._refreshed_with < 0:
+            self._refreshed_with = known
+        if known > self._refreshed_with and self.config.refreshes_after(self.counters.updates):
+            self.algorithm.refresh(self.config.refresh_keep, int(self.generator.integers(2**31)))
+            self._refreshed_with = known
 
     def warm_start_rate(self, index: int, count: int) -> float:
         """Learning rate of update `index` of a warm start of `count` updates: a cosine from coarse to fine."""
@@ -186,6 +195,7 @@ class SparseTrainer:
             "progress": self.progress,
             "loss": None if math.isnan(self.loss) else self.loss,
             "normalized": self._normalized,
+            "refreshed_with": self._refreshed_with,
             "early_stop": self.early_stop.state(),
             "generator": self.generator.bit_generator.state,
             "columns": self.signatures(),
@@ -237,5 +247,6 @@ class SparseTrainer:
         trainer.early_stop.restore(values["early_stop"])
         trainer._best = take("best")
         trainer._normalized = bool(values["normalized"])
+        trainer._refreshed_with = int(values["refreshed_with"])
         trainer.generator.bit_generator.state = values["generator"]
         return trainer

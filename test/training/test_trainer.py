@@ -152,20 +152,35 @@ def test_episodes_that_were_changed_are_not_taken_for_those_that_were_trained_on
         load_checkpoint(tmp_path / "trainer.safetensors", lambda _: builder.build(demonstrations[0]))
 
 
-def test_weights_are_mixed_with_fresh_ones_when_that_is_due_and_as_much_as_is_said(builder, demonstrations, config):
-    whole = dataclasses.replace(config, refresh_every=0)
-    due = [whole.warm_start_updates + 25 * count for count in (1, 2)]
+def test_weights_are_mixed_with_fresh_ones_when_episodes_came_and_as_much_as_is_said(
+    builder, demonstrations, config, tmp_path
+):
+    due = [config.warm_start_updates + config.refresh_every * count for count in (1, 2, 3)]
     trainers = {
         keep: made(builder, demonstrations[:2], dataclasses.replace(config, refresh_keep=keep)) for keep in (1.0, 0.0)
     }
-    untouched = made(builder, demonstrations[:2], whole)
+    untouched = made(builder, demonstrations[:2], dataclasses.replace(config, refresh_every=0))
     seen = []
-    refresh = trainers[0.0].algorithm.refresh
-    trainers[0.0].algorithm.refresh = lambda *given: (seen.append(trainers[0.0].counters.updates), refresh(*given))
-    for _ in range(due[1] + 1):
+
+    def watched(trainer: SparseTrainer) -> SparseTrainer:
+        refresh = trainer.algorithm.refresh
+        trainer.algorithm.refresh = lambda *given: (seen.append(trainer.counters.updates), refresh(*given))
+        return trainer
+
+    watched(trainers[0.0])
+    for _ in range(due[0] + 1):
         for trainer in (*trainers.values(), untouched):
             trainer.update()
-    assert seen == due
+    assert not seen  # there was nothing new to learn
+    trainers[0.0].add(builder.build(demonstrations[2]), "late")
+    save_checkpoint(trainers[0.0], tmp_path / "trainer.safetensors")
+    episodes = {episode.context.episode_id: episode for episode in demonstrations[:2]} | {"late": demonstrations[2]}
+    resumed = load_checkpoint(tmp_path / "trainer.safetensors", lambda name: builder.build(episodes[name]))
+    for trainer in (trainers[0.0], watched(resumed)):
+        while trainer.counters.updates <= due[2]:
+            trainer.update()
+    assert seen == [due[1], due[1]]
+    assert weights(trainers[0.0]) == weights(resumed)
     fresh = RobotPolicyNetwork(untouched.architecture, seed=7)
     untouched.algorithm.refresh(0.0, 7)
     for found, expected in zip(untouched.algorithm.network.parameters(), fresh.parameters(), strict=True):
