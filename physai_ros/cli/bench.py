@@ -11,6 +11,7 @@ from physai_ros.cli.bench_evaluation import evaluation
 from physai_ros.cli.bench_fusion import fusion
 from physai_ros.cli.bench_isolation import isolation
 from physai_ros.cli.bench_latency import latency
+from physai_ros.cli.bench_promotion import promotion
 from physai_ros.cli.bench_recording import recording
 from physai_ros.cli.bench_replay import replay
 from physai_ros.cli.bench_safety import safety
@@ -34,6 +35,7 @@ bench.command()(safety)
 bench.command()(alarm)
 bench.command()(failures)
 bench.command()(evaluation)
+bench.command()(promotion)
 bench.command()(classification)
 bench.command()(recording)
 bench.command()(transfer)
