@@ -35,7 +35,7 @@ class Fault:
         ending: what must become of the motion.
         bring_about: the fault lasts while the block that it returns does.
         reasons: one of these must be named by safety or be what the driver does; empty: any.
-        detection: longest time until the first sign of a reaction [s].
+        detection: longest time until the first sign of a reaction [s]; inf where nobody is left to react.
         cycles: control cycles within which deceleration must begin; None: `detection` alone counts.
         restarts: node whose process must have been replaced before the fault counts as over.
         may_hold: whether control that goes on may pause in between.

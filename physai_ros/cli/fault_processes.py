@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -21,6 +22,14 @@ def _killed(node: str) -> Callable[[Rig], AbstractContextManager]:
         yield
 
     return bring_about
+
+
+@contextmanager
+def _all_killed(rig: Rig) -> Iterator[None]:
+    for pid in rig.pids.values():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    yield
 
 
 def _frozen(node: str) -> Callable[[Rig], AbstractContextManager]:
@@ -86,4 +95,12 @@ FAULTS = (
     *_pair("operator", "operator", _CONTROL, _CONTROL, Ending.GOES_ON),
     *_pair("lifecycle", "lifecycle_manager", _CONTROL, _CONTROL, Ending.GOES_ON),
     *_pair("manager", "episode_manager", "the running episode ends safely; another begins", _CONTROL, Ending.GOES_ON),
+    Fault(
+        "graph_killed",
+        "every node comes back, the arm stopped; the episode so far is recovered",
+        Ending.GONE,
+        _all_killed,
+        detection=math.inf,
+        restarts="driver_node",
+    ),
 )

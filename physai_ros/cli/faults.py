@@ -26,7 +26,7 @@ def faults(
     ] = "",
     repeat: Annotated[int, typer.Option(min=1, max=100, help="How often each fault is brought about.")] = 1,
     random: Annotated[
-        int, typer.Option(min=0, help="Instead of the matrix: so many kills of any node at random moments.")
+        int, typer.Option(min=0, help="Instead of each fault: so many of the kills among them, at random moments.")
     ] = 0,
     tolerate: Annotated[
         int, typer.Option(min=0, help="Failures of one fault that are put down to a machine that others use as well.")
@@ -54,7 +54,9 @@ def faults(
     generator = np.random.default_rng(seed)
     plan: list[tuple[Fault, int, float]] = [(fault, turn, 0.0) for turn in range(repeat) for fault in chosen]
     if random:
-        kills = [fault for fault in _all() if fault.restarts and fault.name.endswith("_killed")]
+        kills = [fault for fault in chosen if fault.restarts and fault.name.endswith("_killed")]
+        if not kills:
+            raise ValueError(f"none of the faults '{only}' is a kill; kills are named <part>_killed")
         picks = generator.integers(len(kills), size=random)
         delays = generator.uniform(0.0, _RANDOM_MOMENT, size=random)
         plan = [(kills[pick], turn, float(delay)) for turn, (pick, delay) in enumerate(zip(picks, delays, strict=True))]
