@@ -207,7 +207,7 @@ def _timeout(generator: np.random.Generator) -> Case:
     if kind == 3:
         return Case("lets go on purpose", "timeout", lambda e: Misdriven(e, release=_carries), seconds=6.0)
     if kind == 4:
-        return Case("leans on it gently", "timeout", lambda expert: Pusher(float(draw(0.004, 0.012))), seconds=5.0)
+        return Case("leans on it gently", "timeout", lambda expert: Pusher(float(draw(0.001, 0.004))), seconds=5.0)
     return Case("does not dare", "timeout", lambda expert: Misdriven(expert, floor=float(draw(0.1, 0.2))), seconds=5.0)
 
 
@@ -275,12 +275,12 @@ class CaseRunner:
             state = driver.measure()
             fused = self._fuser.fuse(state, driver.arm.object_states(), state.stamp)
             true_state = driver.arm.task_state()
+            intervention = person.drive(true_state)
+            command = supervisor.decide(state, None, intervention, state.stamp)
             truth.see(true_state, "contact_force" in supervisor.reasons)
             if truth.height > case.slip_at and truth.slipped_at == np.inf:
                 truth.slipped_at = elapsed
                 driver.arm.set_physics(driver.arm.physics.with_values(_SLIPPERY))
-            intervention = person.drive(true_state)
-            command = supervisor.decide(state, None, intervention, state.stamp)
             command.token = token
             driver.answers(command)
             # It is the policy that fails here; the scripted driver stands for it.

@@ -8,12 +8,12 @@ The rules are tried in this order; the first that applies decides. They read wha
 | cut_off | unknown | the recording was cut off by a crash: nobody saw the end |
 | operator | operator_abort | the episode was ended by an operator |
 | force_stop | collision | the safety monitor stopped the arm within 0.5 s of a force over the task's budget |
-| stop | safety_stop | the safety monitor stopped the arm and it stayed stopped, or the episode ended for safety |
+| stop | safety_stop | the safety monitor stopped the arm for at least the last 0.1 s, or the episode ended for safety |
 | task_test | as it says | the task's test, which knows the goal, named a cause other than time-out and unknown |
 | force | collision | the tool force was over the task's budget for 50 ms |
 | lost_high | drop | a held object was lost, the fingers still closing, with the tool at least 4.5 cm above the grasp |
 | lost_low | unstable_grasp | the same, with the tool nearer to where it grasped |
-| blocked | planning_failure | in the last 1.5 s the safety monitor permitted less than a fifth of the way asked for |
+| blocked | planning_failure | in the last 1.5 s most commands were altered, and less than half the way asked for gone |
 | time | timeout | time ran out, and none of the above |
 | nothing | unknown | none of the above |
 
@@ -36,6 +36,7 @@ from physai_ros.tasks.task import FAILURE_MODES
 
 COLLISION_TIME = 0.05  # [s] over budget
 STOP_AFTER_FORCE = 0.5  # [s]
+STAYS_STOPPED = 0.1  # [s] at the end; a piece of a verified stop is also played where a step found no other way
 HOLDING_FORCE = 1.0  # [N] that held objects press on every pad with
 HOLDING_WIDTH = 0.005  # [m] below which there is nothing between the pads
 HOLDING_TIME = 0.1  # [s] that makes a grasp
@@ -43,8 +44,9 @@ STANDING = 0.0015  # [m] that the fingers' opening may change within HOLDING_TIM
 LOST_WIDTH = 0.003  # [m] that the fingers close further when what they held is gone
 LIFTED = 0.045  # [m] of the tool above the grasp: pads of 2 cm, and what the arm goes until it is noticed
 BLOCKED_TIME = 1.5  # [s] at the end
-BLOCKED_SHARE = 0.2  # of the way asked for
-LEAST_ASKED = 0.05  # [m] of way within BLOCKED_TIME
+BLOCKED_SHARE = 0.5  # of the way asked for
+ALTERED_SHARE = 0.5  # of commands
+LEAST_ASKED = 0.05  # [m] of way asked for within BLOCKED_TIME
 POLICY_STEP = 0.1  # [s] that one intent spans
 
 
@@ -106,8 +108,9 @@ def _stopped(episode: Episode, reason: str) -> float | None:
     stop = episode.series["command_source"] == CommandSource.STOP
     stamps = episode.series["stamp"]
     moving = np.flatnonzero(~stop)
-    if len(stop) and stop[-1]:
-        return float(stamps[moving[-1] + 1 if len(moving) else 0])
+    first = moving[-1] + 1 if len(moving) else 0
+    if first < len(stop) and stamps[-1] - stamps[first] >= STAYS_STOPPED:
+        return float(stamps[first])
     if reason == "safety":
         return float(stamps[np.flatnonzero(stop)[0]] if stop.any() else stamps[-1]) if len(stamps) else 0.0
     return None
@@ -132,7 +135,7 @@ def count_grasps(episode: Episode) -> int:
 
 
 def _last_loss(episode: Episode) -> _Loss | None:
-    """The last time that a grasped object got lost while the fingers were told to hold it, unless it was regained."""
+    """The last time that a grasped object got lost with the fingers told to hold it, unless it was carried again."""
     series = episode.series
     stamps, width, height = series["stamp"], series["gripper_width"], series["ee_position"][:, 2]
     if not len(stamps):
@@ -150,7 +153,9 @@ def _last_loss(episode: Episode) -> _Loss | None:
         if pads:
             gone = np.flatnonzero(~held[start:end]) if gone.size else gone
         if not gone.size:
-            loss = None  # held to the end, or let go on purpose
+            # Held to the end, or let go on purpose; it makes good for a loss only where the object came along.
+            if np.max(height[start:end]) - height[start] >= LIFTED:
+                loss = None
             continue
         first = start + int(gone[0])
         before = (
@@ -205,11 +210,11 @@ def _blocked(episode: Episode) -> FailureVerdict | None:
         return None
     last = stamps > stamps[-1] - BLOCKED_TIME
     period = BLOCKED_TIME / last.sum()
-    asked = float(np.linalg.norm(series["action_ee_delta"][last, :3].sum(axis=0))) * period / POLICY_STEP
+    asked = float(np.linalg.norm(series["action_ee_delta"][last, :3], axis=1).sum()) * period / POLICY_STEP
     tool = series["ee_position"][last]
     went = float(np.linalg.norm(tool[-1] - tool[0]))
     altered = float(series["command_altered"][last].mean())
-    if asked < LEAST_ASKED or went > BLOCKED_SHARE * asked or altered < 0.5:
+    if asked < LEAST_ASKED or went > BLOCKED_SHARE * asked or altered < ALTERED_SHARE:
         return None
     evidence = {"way_asked": asked, "way_gone": went, "altered_share": altered}
     return FailureVerdict("planning_failure", "blocked", 0.5 + 0.4 * altered, evidence)
