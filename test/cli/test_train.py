@@ -66,6 +66,19 @@ def sha256(registry: Path) -> list[str]:
     return [versions.manifest(version).sha256 for version in versions.versions()]
 
 
+def test_what_went_through_lerobots_format_trains_to_the_same_weights(store, tmp_path):
+    pytest.importorskip("pyarrow", reason="pyarrow and av are an optional extra (requirements/exchange.txt)")
+    pytest.importorskip("av", reason="pyarrow and av are an optional extra (requirements/exchange.txt)")
+    there, back = str(tmp_path / "dataset"), str(tmp_path / "back")
+    for arguments in (["export", "lerobot", "--data", str(store), "--out", there], ["import", "lerobot", there]):
+        result = CliRunner().invoke(app, arguments + (["--out", back] if arguments[0] == "import" else []))
+        assert result.exit_code == 0, result.output
+    # The same weights are the same policy, and so the same success.
+    for name, data in (("own", store), ("back", tmp_path / "back")):
+        train(data, tmp_path / name, "--steps", "60", "--patience", "50")
+    assert sha256(tmp_path / "own") == sha256(tmp_path / "back")
+
+
 def test_killed_at_random_moments_and_resumed_it_gives_the_same_weights(store, tmp_path):
     options = ("--steps", "160", "--save-seconds", "0", "--patience", "50", "--check-every", "20")
     train(store, tmp_path / "calm", *options)
