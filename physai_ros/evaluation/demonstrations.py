@@ -96,7 +96,7 @@ def collect_demonstrations(
                 index,
                 seeds[index],
                 purpose=int(Purpose.DEMONSTRATE),
-                episode_id=f"demonstration-{task.name}-{plan.seed:04d}-{index:05d}",
+                episode_id=f"demonstration-{type(task).name}-{plan.seed:04d}-{index:05d}",
                 scenario_json=scenario.to_json() if chosen else "",
                 noise_spread=plan.noise_spread,
             )

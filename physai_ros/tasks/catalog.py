@@ -18,6 +18,8 @@ TASKS: dict[str, type[Task]] = {task.name: task for task in (PickPlace, Reach)}
 def load_task(name: str) -> Task:
     """A task by name (`pick_place`), by `module:Class`, or by `path/to/file.py` or `path/to/file.py:Class`.
 
+    One's own task is called as it was asked for, so that who finds its name in an episode or a policy can load it too.
+
     Raises:
         ValueError: there is no such task, or what was named is none.
     """
@@ -33,11 +35,11 @@ def load_task(name: str) -> Task:
         found = getattr(module, class_name, None)
         if not (isinstance(found, type) and issubclass(found, Task)):
             raise ValueError(f"{place} has no class '{class_name}' that is a Task; it has: {_tasks_of(module)}")
-        return _build(found)
+        return _build(found, name)
     own = _own_tasks(module)
     if len(own) != 1:
         raise ValueError(f"{place} holds {len(own)} tasks ({_tasks_of(module)}); name one as {place}:Class")
-    return _build(own[0])
+    return _build(own[0], name)
 
 
 def _load_module(place: str) -> ModuleType:
@@ -70,8 +72,10 @@ def _tasks_of(module: ModuleType) -> str:
     return ", ".join(task.__name__ for task in _own_tasks(module)) or "none"
 
 
-def _build(task: type[Task]) -> Task:
+def _build(task: type[Task], name: str) -> Task:
     try:
-        return task()
+        made = task()
     except TypeError as error:
         raise ValueError(f"the task {task.__name__} is not complete: {error}") from error
+    made.name = name
+    return made

@@ -98,7 +98,7 @@ class Task(ABC):
     """A goal for the arm: scenario, success test, failure evidence, scripted expert. No physics and no ROS.
 
     Attributes:
-        name: how it is called in commands and messages.
+        name: how it is called in commands and messages; of one's own task, that by which `load_task` finds it.
         instruction: the task in words.
         objects: rigid objects of the scene.
         action_axes: components of `ee_delta` that the policy controls, a subset of (0, ..., 5).

@@ -79,6 +79,22 @@ def test_what_went_through_lerobots_format_trains_to_the_same_weights(store, tmp
     assert sha256(tmp_path / "own") == sha256(tmp_path / "back")
 
 
+def test_a_task_of_ones_own_is_collected_trained_and_evaluated_by_one_name(tmp_path):
+    mine = tmp_path / "my_reach.py"
+    mine.write_text("from physai_ros.tasks.reach import Reach\n\n\nclass SlowReach(Reach):\n    name = 'slow_reach'\n")
+    episodes, out = tmp_path / "episodes", tmp_path / "registry"
+    collect = ["collect", "--task", str(mine), "--out", str(episodes), "--episodes", "2", "--workers", "0"]
+    result = CliRunner().invoke(app, collect)
+    assert result.exit_code == 0, result.output
+    assert {summary.context.task for summary in EpisodeStore(episodes).summaries().values()} == {str(mine)}
+    train(episodes, out, "--steps", "40", "--patience", "50")
+    registry = PolicyRegistry(out)
+    assert registry.manifest(registry.versions()[0]).task == str(mine)
+    options = ["--policy", registry.versions()[0], "--registry", str(out), "--episodes", "2", "--workers", "0"]
+    result = CliRunner().invoke(app, ["evaluate", "--task", str(mine), *options])
+    assert result.exit_code == 0, result.output
+
+
 def test_killed_at_random_moments_and_resumed_it_gives_the_same_weights(store, tmp_path):
     options = ("--steps", "160", "--save-seconds", "0", "--patience", "50", "--check-every", "20")
     train(store, tmp_path / "calm", *options)
