@@ -39,19 +39,19 @@ def bring_about(fault: Fault, turn: int, rig: Rig, pulse: Pulse, delay: float) -
 
 
 def _inject(fault: Fault, turn: int, rig: Rig, delay: float) -> FaultRow:
-    """Bring a fault about at full speed, or `delay` [s] later whatever the arm does, and see what becomes of it."""
+    """Bring a fault about at full speed, or `delay` [s] from now whatever the arm does, and see what becomes of it."""
     monitor, record = rig.monitor, rig.record
     if not resume_until_moving(monitor, STARTED):
         raise TimeoutError(f"the policy did not move the arm within {STARTED:g} s; see {rig.graph.run / 'logs'}")
     rig.note_pids()
-    if not wait_until(lambda: _young(rig, fault.held) and record.share >= _SPEED, _OPPORTUNITY):
+    if delay:
+        wait_until(_never, delay)
+    elif not wait_until(lambda: _young(rig, fault.held) and record.share >= _SPEED, _OPPORTUNITY):
         reasons = ", ".join(monitor.safety.reasons) or "nothing"
         raise TimeoutError(
             f"the arm did not reach {_SPEED:.0%} of its permitted speed within {_OPPORTUNITY:g} s; "
             f"now at {record.share:.0%}, safety says {reasons}, episode {monitor.episode.episode_id}"
         )
-    if delay:
-        wait_until(lambda: False, delay)
     share, noticed = record.share, _never
     if fault.noticed is not None:
         noticed = fault.noticed(rig)
@@ -109,7 +109,7 @@ def _young(rig: Rig, held: float) -> bool:
 
 
 def _problems(fault: Fault, found: Findings, notice: float, *, timed: bool) -> list[str]:
-    """What is not as it must be; at a random moment (not `timed`) the arm may rest already."""
+    """What is not as it must be; at a random moment (not `timed`) the arm may rest already, or its episode end."""
     wrong: list[str] = []
 
     def must(holds: bool, otherwise: str) -> None:
@@ -119,13 +119,13 @@ def _problems(fault: Fault, found: Findings, notice: float, *, timed: bool) -> l
     must(found.leap <= _LEAP, f"the set-point leapt by {found.leap:.2f} of what the velocity limits allow")
     must(found.start <= _START, f"the set-point began to move with a jump of {found.start:.4f} rad")
     must(found.outside == 0, f"{found.outside} set-points outside the joints' range")
+    if not timed:
+        return wrong
     if fault.ending is Ending.GOES_ON:
         must(fault.may_stop or not found.stops, "the arm was stopped")
         must(fault.may_hold or not found.holds, "the arm was held")
         if fault.noticed is not None:
             must(not math.isnan(notice), "nobody noticed")
-        return wrong
-    if not timed:
         return wrong
     late = not (found.detect <= fault.detection or math.isinf(fault.detection))
     must(not late, f"noticed after {1e3 * fault.detection:.0f} ms or not at all")
