@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from physai_ros.evaluation.motion_check import MotionCheck
 from physai_ros.robot.command import CommandSource
 from physai_ros.robot.state import DriverFault, DriverMode, is_overtaken
 from physai_ros.robot.volumes import HalfSpace, KeepOut
@@ -321,6 +322,28 @@ def test_the_operator_comes_before_the_policy_and_release_holds(loop):
     assert loop.cycle(policy, intervention=released).source in (CommandSource.HOLD, CommandSource.STOP)
     assert "operator_released" in loop.supervisor.status().reasons
     assert loop.cycle(policy, intervention=released).source == CommandSource.POLICY
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_take_over_and_hand_back_make_no_step_above_the_jerk_limit(make_loop, seed):
+    generator, loop = np.random.default_rng(seed), make_loop()
+    limits = loop.limits
+    check = MotionCheck(limits, loop.kinematics, loop.spec.control_period)
+    check.start(loop.spec.home_positions)
+    references = np.tile(loop.spec.home_positions, (2, 1))  # the policy's and the operator's
+    operator_drives, changes = False, 0
+    for cycle in range(400):
+        if cycle % 20 == 0:  # both go on their own ways, whoever drives: the other's reference is far off by then
+            velocities = generator.uniform(-0.6, 0.6, (2, 7)) * limits.velocity
+        references = references + loop.spec.control_period * velocities
+        if generator.random() < 0.04:
+            operator_drives, changes = not operator_drives, changes + 1
+        held = loop.intervention(references[1], enable=operator_drives) if changes else None
+        check.see(loop.cycle(references[0], intervention=held).positions)
+    assert not check.violations
+    if changes > 2:
+        assert {CommandSource.OPERATOR, CommandSource.POLICY} <= {command.source for command in loop.commands}
 
 
 def test_after_a_release_only_a_fresh_proposal_moves_the_arm(loop):
