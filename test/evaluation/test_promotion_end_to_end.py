@@ -214,7 +214,7 @@ def sabotaged(registry: PolicyRegistry, version: str) -> None:
     data = safetensors.torch.save(weights)
     path.write_bytes(data)
     manifest = registry.folder / version / "manifest.json"
-    content = json.loads(manifest.read_text()) | {"sha256": hashlib.sha256(data).hexdigest()}
+    content = json.loads(manifest.read_text()) | {"sha256": hashlib.sha256(data).hexdigest(), "probe": []}
     manifest.write_text(json.dumps(content))
 
 
