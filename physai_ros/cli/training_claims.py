@@ -23,7 +23,7 @@ def ratio_to_uniform(rows: Sequence[Row], kind: str) -> PairedRatio | None:
     """
     controls = {(row["task"], row["seed"]): row for row in rows if row["sampler"] == "uniform"}
     ratios: dict[str, list[float]] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row["seed"]):  # however they came, the interval is the same
         control = controls.get((row["task"], row["seed"]))
         if kind_of(row) != kind or control is None or not final_of(control):
             continue
