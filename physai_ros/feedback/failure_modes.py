@@ -20,7 +20,8 @@ The rules are tried in this order; the first that applies decides. They read wha
 An object is held while the fingers are told to close and stand still with something between them: pads that feel it say
 so at once, a hand without any is believed by its opening. What slips out of the fingers while it still lies on the
 table leaves them within the length of the pads, so a loss farther up is that of something carried. The thresholds were
-set on the nominal simulated arm; `physai bench classification` says how often they are right on others.
+set on the nominal simulated arm, the rules for stops, re-grasps and blocked ways by what was wrong on some others;
+`physai bench classification` says how often they are right on arms that were not looked at.
 """
 
 from __future__ import annotations
