@@ -22,6 +22,7 @@ from physai_ros.tasks.catalog import TASKS
 from physai_ros.tasks.task import Task
 
 POLL_PERIOD = 0.05  # [s] between looks at whether an ended episode is all in
+PICTURE_SOCKET = 4 << 20  # [B] that config/fastdds.xml asks for, and raw pictures need
 _SENT = set(msg.EpisodeFeedback.get_fields_and_field_types())
 PROFILES = {"episode": qos.LATCHED, "task_outcome": qos.LATCHED}
 
@@ -65,6 +66,11 @@ class FeedbackCollector(ManagedNode):
         for camera in self.parameters.cameras:
             on_image = partial(self._on_picture, camera, "sensor_msgs/msg/Image")
             self.subscribe(Image, f"camera/{camera}/image_raw", on_image, qos.SENSOR_RECORD, raw=True)
+        if self.parameters.cameras and (limit := _socket_limit()) < PICTURE_SOCKET:
+            self.get_logger().warning(
+                f"sockets may hold {limit / 1e6:.1f} MB here, and raw pictures will be lost: record compressed ones or "
+                f"run sysctl -w net.core.rmem_max={PICTURE_SOCKET}"
+            )
         for camera in self.parameters.compressed_cameras:
             on_image = partial(self._on_picture, camera, PICTURE_TYPE)
             self.subscribe(
@@ -156,6 +162,14 @@ class FeedbackCollector(ManagedNode):
 
 def _task(name: str) -> Task | None:
     return TASKS[name]() if name in TASKS else None
+
+
+def _socket_limit() -> int:
+    """Most that the kernel lets a socket hold [B]; where that is not known, as much as is needed."""
+    try:
+        return int(Path("/proc/sys/net/core/rmem_max").read_text())
+    except (OSError, ValueError):
+        return PICTURE_SOCKET
 
 
 def main() -> int:
