@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -93,10 +92,10 @@ def measure(
 
     from physai_ros.cli.camera_replay import replayed
     from physai_ros.cli.live_graph import real_time_threads
-    from physai_ros.deployment.environment import graph_environment, talk_as
+    from physai_ros.deployment.environment import talk_as_simulated
     from physai_ros.ros.executor import ControlExecutor
 
-    talk_as(graph_environment(os.environ, domain=int(os.environ.get("ROS_DOMAIN_ID", "0")), simulated=True))
+    talk_as_simulated()
     with ExitStack() as stack:
         context = rclpy.Context()
         rclpy.init(context=context)

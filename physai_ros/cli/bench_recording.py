@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -65,10 +64,10 @@ def measure(seconds: float, cameras: tuple[str, ...], namespace: str, seed: int)
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
 
-    from physai_ros.deployment.environment import graph_environment, talk_as
+    from physai_ros.deployment.environment import talk_as_simulated
     from physai_ros.experience.store import EpisodeStore
 
-    talk_as(graph_environment(os.environ, domain=int(os.environ.get("ROS_DOMAIN_ID", "0")), simulated=True))
+    talk_as_simulated()
     with tempfile.TemporaryDirectory(prefix="physai-") as folder:
         context = rclpy.Context()
         rclpy.init(context=context)

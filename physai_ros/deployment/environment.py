@@ -40,6 +40,11 @@ def talk_as(environment: Mapping[str, str]) -> None:
     os.environ.update({name: value for name, value in environment.items() if name.startswith(ours)})
 
 
+def talk_as_simulated() -> None:
+    """Let this process, and its children, talk as those of a graph that moves no real robot do."""
+    talk_as(graph_environment(os.environ, domain=int(os.environ.get("ROS_DOMAIN_ID") or 0), simulated=True))
+
+
 def foreign_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return `environment` for a child that runs another Python environment than this one.
 

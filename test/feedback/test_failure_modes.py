@@ -87,6 +87,31 @@ def test_a_stop_that_was_resumed_is_not_the_cause(make_episode):
     assert classify_failure(episode, BUDGET).mode == "timeout"
 
 
+def test_a_piece_of_a_stop_at_the_very_end_is_not_the_cause(make_episode):
+    assert classify_failure(stop(make_episode(mode="timeout"), 597), BUDGET).mode == "timeout"
+
+
+@pytest.mark.parametrize(("rise", "mode"), [(0.0, "unstable_grasp"), (0.1, "timeout")])
+def test_a_grasp_makes_good_for_a_loss_only_if_it_carries(make_episode, rise, mode):
+    episode = grasp(make_episode(mode="timeout"), 100, 300)
+    episode.series["gripper_command"][350:400] = 1.0
+    series = grasp(episode, 400, 600, rise).series
+    series["gripper_command"][350:400] = 1.0
+    assert classify_failure(episode, BUDGET).mode == mode
+
+
+@pytest.mark.parametrize(("share", "mode"), [(0.2, "planning_failure"), (0.8, "timeout")])
+def test_who_is_kept_from_most_of_the_way_asked_for_is_blocked(make_episode, share, mode):
+    episode = make_episode(mode="timeout")
+    series = episode.series
+    series["command_altered"][:] = 1.0
+    series["action_ee_delta"][:] = 0.0
+    series["action_ee_delta"][:, 0] = 0.02  # [m] a policy step of 0.1 s
+    series["ee_position"][:] = [0.5, 0.0, 0.3]
+    series["ee_position"][:, 0] += share * 0.2 * (series["stamp"] - series["stamp"][0])
+    assert classify_failure(episode, BUDGET).mode == mode
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     mode=st.sampled_from(FAILURE_MODES),
