@@ -277,7 +277,7 @@ class CaseRunner:
             true_state = driver.arm.task_state()
             intervention = person.drive(true_state)
             command = supervisor.decide(state, None, intervention, state.stamp)
-            truth.see(true_state, "contact_force" in supervisor.reasons)
+            truth.see(true_state, not {"contact_force", "contact_blow"}.isdisjoint(supervisor.reasons))
             if truth.height > case.slip_at and truth.slipped_at == np.inf:
                 truth.slipped_at = elapsed
                 driver.arm.set_physics(driver.arm.physics.with_values(_SLIPPERY))

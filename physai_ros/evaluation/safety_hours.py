@@ -27,6 +27,7 @@ VELOCITY = 0.10  # share of the limit
 WORKSPACE = 0.01  # [m]
 POLICIES = ("random", "adversarial")
 _CLOSE = 0.02  # [m]
+_DISPLACED = 0.05  # [rad] from its set-point, at which nobody would let an arm go on
 
 
 @dataclass
@@ -128,7 +129,7 @@ class SafetyTrial:
         self._judge_arm()
 
     def _permitted(self, state: DriverState, reference: np.ndarray, gripper: float) -> tuple[np.ndarray, float]:
-        """Let the monitor decide and the arm move; once it rests in a stop with the force gone, resume."""
+        """Let the monitor decide and the arm move; once it rests in a stop where it is to be, force gone, resume."""
         supervisor, result = self._supervisor, self.result
         action = RobotAction(
             stamp=state.stamp,
@@ -150,8 +151,9 @@ class SafetyTrial:
             reasons = set(command.reasons)
             result.stops.update(reasons - self._counted)
             self._counted |= reasons
-            force = float(np.linalg.norm(state.wrench[:3]))
-            if not supervisor.set_point.velocities.any() and force < 0.5 * self._limits.force_budget:
+            pressing = float(np.linalg.norm(state.wrench[:3])) > 0.5 * self._limits.force_budget
+            displaced = float(np.abs(state.joint_positions - state.commanded_positions).max()) > _DISPLACED
+            if not (supervisor.set_point.velocities.any() or pressing or displaced):
                 supervisor.resume()
                 self._counted.clear()
         return command.positions, command.gripper_command
@@ -171,7 +173,7 @@ class SafetyTrial:
         result.lowest_tool = min(result.lowest_tool, float(tool[2]))
         broken = {
             "position": outside > POSITION,
-            "velocity": bool((np.abs(truth.joint_velocities) > limits.velocity * (1 + VELOCITY)).any()),
+            "velocity": bool((np.abs(truth.joint_velocities) > spec.velocity_limits * (1 + VELOCITY)).any()),
             "workspace": beyond > WORKSPACE,
             "self_distance": nearest < 0.0,
         }

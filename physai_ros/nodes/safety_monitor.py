@@ -45,6 +45,7 @@ class Parameters:
     tool_speed: float = parameter(1.0, "Largest speed of the tool [m/s].", minimum=0.01, maximum=10.0)
     tracking_error: float = parameter(0.3, "Largest distance from the set-point [rad].", minimum=0.001, maximum=3.0)
     position_margin: float = parameter(0.01, "Taken off both ends of every joint [rad].", minimum=0.0, maximum=0.5)
+    velocity_margin: float = parameter(0.05, "Share taken off every joint's speed.", minimum=0.0, maximum=0.9)
     workspace_lower: tuple[float, ...] = parameter((), "Lower corner x, y, z of the tool's box [m]; empty: default.")
     workspace_upper: tuple[float, ...] = parameter((), "Upper corner x, y, z of the tool's box [m]; empty: default.")
     reduced_speed: bool = parameter(False, "Go at a quarter of the speed limits.")
@@ -89,6 +90,7 @@ class SafetyMonitor(ManagedNode):
         limits = SafetyLimits.from_spec(
             spec,
             position_margin=p.position_margin,
+            velocity_margin=p.velocity_margin,
             force_budget=p.force_budget,
             tool_speed=p.tool_speed,
             tracking_error=p.tracking_error,

@@ -95,8 +95,17 @@ class SafetyLimits:
             raise SafetyConfigurationError(f"limit reduced_scale is {self.reduced_scale:g}; expected at most 1")
 
     @classmethod
-    def from_spec(cls, spec: RobotSpec, *, position_margin: float = 0.01, **overrides: Any) -> SafetyLimits:  # noqa: ANN401
-        """Limits of `spec`, each joint range narrowed by `position_margin` [rad]; `overrides` name other attributes.
+    def from_spec(
+        cls,
+        spec: RobotSpec,
+        *,
+        position_margin: float = 0.01,
+        velocity_margin: float = 0.05,
+        **overrides: Any,  # noqa: ANN401
+    ) -> SafetyLimits:
+        """Limits of `spec`, joint ranges narrowed by `position_margin` [rad]; `overrides` name other attributes.
+
+        `velocity_margin` is the share of a joint's speed that is left to its servo, which may swing over.
 
         Raises:
             SafetyConfigurationError: an override is unknown, out of range, or wider than the arm's own limit.
@@ -107,11 +116,13 @@ class SafetyLimits:
                 raise SafetyConfigurationError(f"unknown limit '{name}'; known are: {', '.join(sorted(known))}")
         if not np.isfinite(position_margin) or position_margin < 0:
             raise SafetyConfigurationError(f"position_margin is {position_margin!r}; expected zero or more [rad]")
+        if not 0.0 <= velocity_margin < 1.0:
+            raise SafetyConfigurationError(f"velocity_margin is {velocity_margin!r}; expected a share from 0, below 1")
         own = cls(
             joint_names=spec.joint_names,
             position_lower=spec.position_lower + position_margin,
             position_upper=spec.position_upper - position_margin,
-            velocity=spec.velocity_limits,
+            velocity=spec.velocity_limits * (1.0 - velocity_margin),
             acceleration=spec.acceleration_limits,
             jerk=spec.jerk_limits,
             effort=spec.effort_limits,
@@ -125,7 +136,7 @@ class SafetyLimits:
         )
         limits = replace(own, **overrides)
         for name in ("velocity", "acceleration", "jerk", "effort"):
-            _not_above(name, getattr(limits, name), "the arm's", getattr(own, name), spec.joint_names)
+            _not_above(name, getattr(limits, name), "the arm's", getattr(spec, f"{name}_limits"), spec.joint_names)
         _not_above("position_upper", limits.position_upper, "the arm's", spec.position_upper, spec.joint_names)
         _not_above("-position_lower", -limits.position_lower, "the arm's", -spec.position_lower, spec.joint_names)
         return limits

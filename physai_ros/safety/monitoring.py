@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import NamedTuple
 
 import numpy as np
 
 from physai_ros.robot.state import DriverFault, DriverMode, DriverState
 from physai_ros.safety.limits import SafetyLimits
-from physai_ros.safety.rules import NEAR_FORCE, NEAR_TRACKING
+from physai_ros.safety.rules import BLOW, NEAR_FORCE, NEAR_TRACKING, PUSHED
 
 _GRIPPER_CYCLES = 50  # after a change of the gripper's command in which it closes or opens
+_FOLLOWED = 50  # set-points of late that the arm may still be on its way to
 
 
 def fault_condition(fault: DriverFault) -> str:
@@ -49,6 +51,7 @@ class StateMonitor:
         self._sequence = -1
         self._stamp = -np.inf
         self._was_active = False
+        self._sought: deque[np.ndarray] = deque(maxlen=_FOLLOWED)
 
     @property
     def force_budget(self) -> float:
@@ -128,6 +131,8 @@ class StateMonitor:
         budget = self.force_budget
         if self.force > budget:
             conditions |= {"contact_force", "contact_force_near"}
+            if self.force > BLOW * budget:
+                conditions.add("contact_blow")
         elif self.force > NEAR_FORCE * budget:
             conditions.add("contact_force_near")
 
@@ -137,3 +142,16 @@ class StateMonitor:
             conditions |= {"tracking_error", "tracking_error_sustained"}
         elif self.tracking_error > NEAR_TRACKING * self._limits.tracking_error:
             conditions.add("tracking_error_near")
+        self._sought.append(commanded)
+        tolerated = PUSHED * self._limits.tracking_error
+        if self.tracking_error > tolerated and self._beyond(positions) > tolerated:
+            conditions.add("pushed_aside")
+
+    def _beyond(self, positions: np.ndarray) -> float:
+        """How far [rad] a joint is from where its set-point has been of late.
+
+        However slowly and late a servo that does not overshoot follows, it is between set-points of before: its answer
+        is a mean of them. So this tells a push from a lag without knowing the arm, also where no force is felt.
+        """
+        sought = np.array(self._sought)
+        return float(np.maximum(positions - sought.max(axis=0), sought.min(axis=0) - positions).max())

@@ -8,8 +8,13 @@ from physai_ros.safety.state_machine import Rule, SafetyState
 # Shares of a limit from which the arm goes slowly.
 NEAR_FORCE = 0.8
 NEAR_TRACKING = 0.7
-# Share of the force budget down to which a contact stop yields.
+# Times the force budget that stop the arm at once: a blow, not a press.
+BLOW = 2.0
+# Share of the tracking error by which the arm may leave where its set-point has been of late: no servo goes there.
+PUSHED = 1.0 / 3.0
+# Shares of the force budget and of the tracking error down to which a stop for them yields.
 RELIEVED_FORCE = 0.2
+RELIEVED_TRACKING = 0.2
 
 
 def rules_of(limits: SafetyLimits) -> dict[str, Rule]:
@@ -18,6 +23,8 @@ def rules_of(limits: SafetyLimits) -> dict[str, Rule]:
     return {
         "emergency_stop": Rule(stopped),
         "contact_force": Rule(stopped, trigger=limits.force_cycles),
+        "contact_blow": Rule(stopped),
+        "pushed_aside": Rule(stopped, trigger=3),
         "tracking_error_sustained": Rule(stopped, trigger=50),
         "driver_fault": Rule(stopped),
         "driver_rejected": Rule(stopped),

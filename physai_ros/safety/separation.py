@@ -90,8 +90,9 @@ class ProtectiveSeparation:
         square = self.tool_speed * self.stopping_time
         linear = self.person_speed * self.stopping_time + self.tool_speed * self.reaction_time
         # The form that does not cancel where there is little room.
-        root = math.sqrt(linear * linear + 4.0 * square * room)
-        return min(1.0, 2.0 * room / (linear + root))
+        way = linear + math.sqrt(linear * linear + 4.0 * square * room)
+        # No way at all: a room so small that its root is nought.
+        return min(1.0, 2.0 * room / way) if way > 0 else 0.0
 
 
 class PersonWatch:

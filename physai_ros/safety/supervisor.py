@@ -18,7 +18,7 @@ from physai_ros.safety.limits import SafetyConfigurationError, SafetyLimits
 from physai_ros.safety.monitoring import StateMonitor
 from physai_ros.safety.proposal import joint_reference
 from physai_ros.safety.report import SafetyReport
-from physai_ros.safety.rules import RELIEVED_FORCE, rules_of
+from physai_ros.safety.rules import RELIEVED_FORCE, RELIEVED_TRACKING, rules_of
 from physai_ros.safety.separation import UNWATCHED, Separation
 from physai_ros.safety.state_machine import SafetyState, SafetyStateMachine
 from physai_ros.safety.stopping import StopPlanner, StopVerifier
@@ -65,7 +65,7 @@ class SafetySupervisor:
         self._monitor.reset()
         self._last: SafeCommand | None = None
         self._measured: np.ndarray | None = None
-        self._relieving = False
+        self._yield_to: np.ndarray | None = None
         self._last_sequence = -1
         self._now = self._stamp = -np.inf
         self._carried: set[str] = set()
@@ -310,19 +310,35 @@ class SafetySupervisor:
         return projection.reasons, ""
 
     def _relieve(self) -> bool:
-        """After a contact stop, yield to where the arm was pushed, until the force is gone; returns whether it does.
+        """Stopped where something presses, yield to where the arm was pushed; returns whether it does.
 
         A set-point that rests behind what it touches would press for ever. Measured positions lie on the free side.
         """
-        stopped_by_contact = "contact_force" in self._machine.reasons and self._machine.state == SafetyState.STOPPED
-        pressing = self._monitor.force > RELIEVED_FORCE * self._monitor.force_budget
-        may_begin = self._relieving or self._motion.at_rest
-        self._relieving = stopped_by_contact and pressing and may_begin and self._measured is not None
-        if self._relieving:
-            target = self._tracker.target(self._measured, self._last_sequence + 1, self._motion.set_point)
-            refusal = self._move(target, self._limits.reduced_scale, self._limits.reduced_tool_speed)[1]
-            self._relieving = not refusal
-        return self._relieving
+        goal = None
+        if self._machine.state == SafetyState.STOPPED and self._measured is not None:
+            goal = self._free_side(set(self._machine.reasons), self._measured)
+        may_begin = self._yield_to is not None or self._motion.at_rest
+        self._yield_to = goal if may_begin else None
+        if self._yield_to is None:
+            return False
+        target = self._tracker.target(self._yield_to, self._last_sequence + 1, self._motion.set_point)
+        if self._move(target, self._limits.reduced_scale, self._limits.reduced_tool_speed)[1]:
+            self._yield_to = None
+        return self._yield_to is not None
+
+    def _free_side(self, reasons: set[str], measured: np.ndarray) -> np.ndarray | None:
+        """Where to yield to from the arm's `measured` positions, for these reasons of a stop; None: nowhere.
+
+        While a force is felt, to wherever the arm is. By joint positions alone, to where it was at first: an encoder
+        that slipped would lead on and on.
+        """
+        monitor = self._monitor
+        if reasons & {"contact_force", "contact_blow"} and monitor.force > RELIEVED_FORCE * monitor.force_budget:
+            return measured
+        displaced = monitor.tracking_error > RELIEVED_TRACKING * self._limits.tracking_error
+        if reasons & {"pushed_aside", "tracking_error_sustained"} and (displaced or self._yield_to is not None):
+            return measured if self._yield_to is None else self._yield_to
+        return None
 
     def _stand(self, set_point: SetPoint) -> None:
         self._motion.stand(set_point)

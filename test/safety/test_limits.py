@@ -7,7 +7,8 @@ from physai_ros.safety.limits import SafetyConfigurationError, SafetyLimits
 
 
 def test_limits_lie_inside_the_arms_own(spec):
-    limits = SafetyLimits.from_spec(spec, position_margin=0.05)
+    limits = SafetyLimits.from_spec(spec, position_margin=0.05, velocity_margin=0.1)
+    assert np.allclose(limits.velocity, 0.9 * spec.velocity_limits)
     assert np.allclose(limits.position_lower, spec.position_lower + 0.05)
     assert np.allclose(limits.position_upper, spec.position_upper - 0.05)
     with pytest.raises(ValueError, match="read-only"):
@@ -37,7 +38,7 @@ def test_what_cannot_be_is_refused_with_both_numbers(spec, override, said):
     [
         ({"command_timeout": float("inf")}, "inf s of silence, expected at most 0.1"),
         ({"command_timeout": 0.2}, "0.2 s of silence, expected at most 0.1"),
-        ({"enforced_velocity": np.full(7, 1.0)}, "2.62, beyond the driver's 1"),
+        ({"enforced_velocity": np.full(7, 1.0)}, "2.489, beyond the driver's 1"),
         ({"enforced_position_upper": np.ones(3)}, "3 numbers"),
         ({"joint_names": ("a", "b")}, "the driver's joints are a, b"),
     ],

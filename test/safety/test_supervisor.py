@@ -189,7 +189,7 @@ def test_after_a_hold_a_distant_reference_is_walked_to(loop):
 
 def test_contact_force_latches_after_three_cycles_and_a_touch_does_not(loop):
     home = loop.spec.home_positions
-    loop.wrench = np.array([0, 0, 200.0, 0, 0, 0])
+    loop.wrench = np.array([0, 0, 90.0, 0, 0, 0])
     for _ in range(2):
         loop.cycle(home)
     loop.wrench = np.zeros(6)
@@ -203,6 +203,68 @@ def test_contact_force_latches_after_three_cycles_and_a_touch_does_not(loop):
     loop.wrench = np.zeros(6)
     assert loop.cycle(home).source == CommandSource.STOP
     assert loop.supervisor.status().stops == 1
+
+
+def test_a_blow_stops_at_once(loop):
+    reference = move(loop)
+    loop.wrench = np.array([0, 0, 2.1 * loop.limits.force_budgets["reach"], 0, 0, 0])
+    assert loop.cycle(reference).source == CommandSource.STOP
+    assert "contact_blow" in loop.supervisor.reasons
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    frequency=st.floats(12.0, 100.0),
+    delay=st.integers(0, 10),
+    sag=st.floats(-0.04, 0.04),
+)
+def test_however_late_a_servo_follows_it_is_not_pushed_aside(make_loop, seed, frequency, delay, sag):
+    loop, generator = make_loop(tracking_error=0.6), np.random.default_rng(seed)
+    share = 1.0 - np.exp(-frequency * loop.spec.control_period)
+    behind = loop.spec.home_positions.copy()
+    servo, reference = behind.copy(), behind.copy()
+    sent = [behind] * (delay + 1)
+    for cycle in range(300):
+        if cycle % 40 == 0:
+            speed = generator.uniform(-1.0, 1.0, 7) * loop.limits.velocity
+        reference = np.clip(reference + speed * loop.spec.control_period, home_below(loop), home_above(loop))
+        sent.append(loop.cycle(reference, joint_positions=servo + sag).positions)
+        # Critically damped: two lags one behind the other.
+        behind = behind + share * (sent[-1 - delay] - behind)
+        servo = servo + share * (behind - servo)
+        assert "pushed_aside" not in loop.supervisor.reasons
+
+
+def home_below(loop):
+    return loop.spec.home_positions - 0.3
+
+
+def home_above(loop):
+    return loop.spec.home_positions + 0.3
+
+
+def test_an_arm_that_is_pushed_aside_stops_and_yields(loop):
+    reference = move(loop)
+    pushed = loop.supervisor.set_point.positions + np.array([0, 0, 0, 0, 0, 0.15, 0])
+    for _ in range(3):
+        loop.cycle(reference, joint_positions=pushed)
+    assert loop.supervisor.state == SafetyState.STOPPED
+    assert "pushed_aside" in loop.supervisor.reasons
+    for _ in range(150):
+        loop.cycle(reference, joint_positions=pushed)
+    assert loop.supervisor.state == SafetyState.STOPPED
+    assert np.allclose(loop.supervisor.set_point.positions, pushed, atol=1e-6)
+    check_motion(loop)
+
+
+def test_an_encoder_that_slipped_leads_the_arm_no_further_than_it_slipped(loop):
+    home = loop.spec.home_positions
+    loop.error = np.array([0, 0, 0, 0, 0, 0.15, 0])
+    for _ in range(300):
+        loop.cycle(home)
+    assert loop.supervisor.state == SafetyState.STOPPED
+    assert np.abs(loop.supervisor.set_point.positions - home).max() <= 0.15 + 1e-9
 
 
 def test_a_contact_stop_yields_until_the_force_is_gone(loop):
@@ -237,15 +299,22 @@ def test_the_force_budget_can_be_set(loop):
         loop.supervisor.set_force_budget(float("nan"))
 
 
-def test_tracking_error_holds_then_stops(loop):
-    loop.error = np.full(7, 0.4)
-    states = []
-    for _ in range(60):
-        loop.cycle(loop.spec.home_positions)
-        states.append(loop.supervisor.status().state)
-    assert states[8] < SafetyState.HOLD
-    assert states[12] == SafetyState.HOLD
-    assert states[-1] == SafetyState.STOPPED
+def test_an_arm_that_stays_behind_is_held_then_stopped(loop):
+    start, reference = loop.spec.home_positions, loop.spec.home_positions
+    states, errors = [], []
+    for _ in range(120):
+        reference = reference + 0.8 * loop.spec.control_period * np.array([1, 0, 0, 0, 0, 0, 0])
+        loop.cycle(reference, joint_positions=start)
+        states.append(loop.supervisor.state)
+        errors.append(np.abs(loop.supervisor.set_point.positions - start).max())
+    held = states.index(SafetyState.HOLD)
+    assert errors[held - 12] <= loop.limits.tracking_error < errors[held - 9]
+    assert SafetyState.STOPPED in states[held : held + 60]
+    assert loop.supervisor.reasons[0] in ("tracking_error_sustained", "pushed_aside")
+    for _ in range(150):
+        loop.cycle(reference, joint_positions=start)
+    assert np.allclose(loop.supervisor.set_point.positions, start, atol=1e-6)
+    check_motion(loop)
 
 
 @pytest.mark.parametrize(
