@@ -42,21 +42,23 @@ class Body:
         self._model = kinematics.model
         self._data = self._model.createData()
         pin.forwardKinematics(self._model, self._data, np.zeros(self._model.nq))
-        joints = range(self._model.njoints)
-        counts = [int((points.joints == joint).sum()) for joint in joints]
-        # One product for all links: each has as many places as the fullest one, those left over are never read.
-        self._local = np.zeros((len(counts), 3, max(counts)))
-        self._where = np.zeros(len(points.joints), dtype=int)
-        for joint in joints:
-            own = np.flatnonzero(points.joints == joint)
-            place = self._data.oMi[joint]
-            self._local[joint, :, : len(own)] = place.rotation.T @ (points.positions[own] - place.translation).T
-            self._where[own] = joint * max(counts) + np.arange(len(own))
-        self._rotations = [self._data.oMi[joint].rotation for joint in joints]
-        self._translations = [self._data.oMi[joint].translation for joint in joints]
+        links = range(self._model.njoints)
+        # One product places all points: each is a sum of its link's axes and origin, which are rows of one matrix.
+        self._axes = np.zeros((len(links), 4, 3))
+        self._shares = np.zeros((len(points.joints), len(links), 4))
+        for joint in links:
+            own, place = np.flatnonzero(points.joints == joint), self._data.oMi[joint]
+            self._shares[own, joint, :3] = (points.positions[own] - place.translation) @ place.rotation
+            self._shares[own, joint, 3] = 1.0
+        self._shares = self._shares.reshape(len(points.joints), -1)
+        self._rows = self._axes.reshape(-1, 3)
+        # Views of pinocchio's own memory: rotations by columns, and where to.
+        self._rotations = [(self._axes[joint, :3], self._data.oMi[joint].rotation.T) for joint in links]
+        self._translations = [(self._axes[joint, 3], self._data.oMi[joint].translation) for joint in links]
 
     def place(self, joint_positions: np.ndarray) -> Placement:
         """Where the points are at `joint_positions` (n_joints,) [rad]."""
         jacobian = pin.computeJointJacobians(self._model, self._data, joint_positions)
-        placed = np.array(self._rotations) @ self._local + np.array(self._translations)[:, :, np.newaxis]
-        return Placement(placed.transpose(0, 2, 1).reshape(-1, 3)[self._where], jacobian.copy())
+        for axes, placed in (*self._rotations, *self._translations):
+            axes[...] = placed
+        return Placement(self._shares @ self._rows, jacobian.copy())
