@@ -138,8 +138,10 @@ class SimulatedArm:
                 # With play the joint follows only once the motor has come through it.
                 play = 0.5 * self._physics.backlash
                 self._driven = np.clip(self._driven, target - play, target + play)
-                self._data.ctrl[self._motors] = self._driven
                 self._gripper_target = 0.5 * (grip + 1.0) * self.spec.gripper.max_width
+            # As a drive does, a servo limits the speed at which it returns from afar, wherever it was pushed.
+            at = self._data.qpos[self._positions]
+            self._data.ctrl[self._motors] = np.clip(self._driven, at - self._servo_reach, at + self._servo_reach)
             until = min(end, self._pending[0][0]) if self._pending else end
             self._ramp_gripper((until - now) * self.model.opt.timestep)
             mujoco.mj_step(self.model, self._data, until - now)
@@ -285,6 +287,9 @@ class SimulatedArm:
         self._positions = np.array([joint.qposadr[0] for joint in joints])
         self._dofs = np.array([joint.dofadr[0] for joint in joints])
         self._motors = np.array([model.actuator(name).id for name in spec.joint_names])
+        # A damped servo that is this far from its set-point moves at the joint's speed, and a tenth above it.
+        stiffness, damping = model.actuator_gainprm[self._motors, 0], -model.actuator_biasprm[self._motors, 2]
+        self._servo_reach = 1.1 * spec.velocity_limits * damping / stiffness
         self._gripper_motor = model.actuator("gripper").id
         self._finger_positions = np.array([joint.qposadr[0] for joint in fingers])
         self._fingers = np.array([joint.bodyid[0] for joint in fingers])

@@ -97,6 +97,18 @@ def test_holds_its_set_point_and_feels_nothing_in_free_motion(arm):
     assert (np.abs(state.joint_torques) <= SPEC.effort_limits).all()
 
 
+def test_a_servo_returns_from_afar_at_the_speed_of_its_joint(arm):
+    arm.reset(SCENARIO, 0, PhysicsParameters())
+    far, fastest = SPEC.home_positions.copy(), np.zeros(7)
+    far[[0, 4, 6]] += [1.0, -1.5, 1.5]
+    for _ in range(200):
+        arm.step(far, 1.0)
+        fastest = np.maximum(fastest, np.abs(arm.true_driver_state().joint_velocities))
+    assert (fastest <= 1.1 * SPEC.velocity_limits).all()
+    assert (fastest[[0, 4, 6]] > 0.8 * SPEC.velocity_limits[[0, 4, 6]]).all()
+    assert np.allclose(arm.true_driver_state().joint_positions, far, atol=0.01)
+
+
 def test_pressing_on_the_table_is_felt_upwards_and_named(arm):
     arm.reset(TASK.scenario({**SCENARIO.parameters, "cube_y": 0.2}), 0, PhysicsParameters())
     pose = arm.kinematics.tool_pose(SPEC.home_positions)
