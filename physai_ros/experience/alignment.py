@@ -151,13 +151,15 @@ def _state_rows(
 def _state_series(
     states: CdrColumns, rows: np.ndarray
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...], tuple[str, ...]]:
-    names = states.strings("joint_names")
+    # Further joints stand behind the arm's, which alone have a set-point; an episode is the arm's.
+    arm = states.numbers("commanded_positions").shape[1] or states.numbers("joint_positions").shape[1]
+    names = [each[:arm] for each in states.strings("joint_names")]
     joint_names = names[rows[0]] if len(rows) else ()
     series = {"stamp": _stamps(states)[rows], "sequence": states.number("sequence", "i8")[rows]}
     for column, path in STATE_COLUMNS.items():
         series[column] = states.numbers(path)[rows] if len(rows) else np.zeros((0, _WIDTHS.get(column, 0)))
     for column in _JOINT_COLUMNS:
-        series[column] = _by_name(series[column], [names[i] for i in rows], joint_names)
+        series[column] = _by_name(series[column][:, :arm], [names[i] for i in rows], joint_names)
     orientation = states.numbers("ee_pose.orientation")[rows] if len(rows) else np.zeros((0, 4))
     series["ee_orientation"] = orientation[:, _WXYZ]
     for column in STATE_SCALARS:

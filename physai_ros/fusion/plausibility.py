@@ -69,3 +69,13 @@ def position_reason(name: str, position: np.ndarray) -> str:
     if distance / 1000.0 <= _FAR / 2.0:
         return f"units: {name} lies at {distance:.4g}, which looks like millimetres; expected metres"
     return f"range: {name} lies {distance:.4g} m away; at most {_FAR:g} m are believed"
+
+
+def opening_reason(width: float, max_width: float) -> str:
+    """Why the opening [m] of a gripper's fingers cannot be used; empty when it can."""
+    lower, upper = -0.1 * max_width, 1.2 * max_width
+    if lower <= width <= upper:
+        return ""
+    if lower <= width / 1000.0 <= upper:
+        return f"units: the fingers are {width:.4g} apart, which looks like millimetres; expected metres"
+    return f"range: the fingers are {width:.4g} m apart; the gripper opens up to {max_width:g} m"

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from physai_ros.fusion.plausibility import JointPlausibility, position_reason
+from physai_ros.fusion.joint_sources import NO_JOINTS, JointSources, MergedJoints
+from physai_ros.fusion.plausibility import JointPlausibility, opening_reason, position_reason
+from physai_ros.fusion.tactile import TactilePads
 from physai_ros.fusion.wrist import WristSensor
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.rotation import quaternion_wxyz
@@ -21,8 +23,10 @@ class StateFuser:
     """Fuses one state for every joint sample.
 
     A modality that cannot be used keeps its last good values, NaN where there were none, and says why. Joints are
-    looked up by name, so that neither their order in a message nor further joints in it matter. Instants are seconds on
-    one clock; a driver whose sequence falls has restarted, and what was remembered of it is forgotten.
+    looked up by name, so that their order in a message does not matter. Of two that name a joint the driver counts,
+    then the sources in their order; a joint of the arm that the driver lacks is taken to be commanded to where it is.
+    Instants are seconds on one clock; a driver whose sequence falls has restarted, and what was remembered of it is
+    forgotten.
     """
 
     def __init__(
@@ -40,7 +44,7 @@ class StateFuser:
         self._joint_timeout = joint_timeout
         self._object_timeout = object_timeout
         self._plausibility = JointPlausibility(spec)
-        self._order_of: dict[tuple[str, ...], np.ndarray] = {}
+        self._order_of: dict[tuple[str, ...], tuple[np.ndarray, dict[str, int]]] = {}
         self.reset()
 
     def reset(self) -> None:
@@ -51,22 +55,32 @@ class StateFuser:
         self._plausibility.reset()
         # Positions, velocities, torques and set-point, one row each.
         self._joints = np.full((4, count), np.nan)
+        self._driver_further: dict[str, np.ndarray] = {}
         self._wrench = np.full(6, np.nan)
         self._contacts = np.zeros(0)
         self._gripper = np.full(3, np.nan)
         self._objects = {name: np.full(7, np.nan) for name in self.required_objects}
 
     def fuse(
-        self, driver_state: DriverState, objects: ObjectStates | None, now: float, wrist: WristSensor | None = None
+        self,
+        driver_state: DriverState,
+        objects: ObjectStates | None,
+        now: float,
+        wrist: WristSensor | None = None,
+        *,
+        sources: JointSources | None = None,
+        tactile: TactilePads | None = None,
     ) -> RobotState:
         """State at the instant of the joint sample, judged at `now` [s].
 
-        `wrist` is a force sensor of its own; None: the wrench is the driver's.
+        `wrist` is a force sensor of its own and `tactile` such pads; None: what the driver says of either. `sources`
+        report joints beside the driver's.
         """
         if driver_state.sequence < self._sequence:
             self.reset()
         age = now - driver_state.stamp
-        joints = self._fuse_joints(driver_state, age)
+        merged = NO_JOINTS if sources is None else sources.reading(driver_state.stamp)
+        joints = self._fuse_joints(driver_state, age, merged)
         self._sequence = driver_state.sequence
         # A jump back is refused once and then lived with; a stamp that is not of our time is no measure for the next.
         if not _age_reason(age, self._joint_timeout):
@@ -82,9 +96,10 @@ class StateFuser:
         modalities = (
             joints,
             self._fuse_wrench(driver_state, age) if wrist is None else self._take_wrench(driver_state, wrist, rotation),
-            self._fuse_contacts(driver_state, age),
-            self._fuse_gripper(driver_state, age),
+            self._fuse_contacts(driver_state, age) if tactile is None else self._take_contacts(driver_state, tactile),
+            self._fuse_gripper(driver_state, age, merged),
             self._fuse_objects(objects, now),
+            *merged.modalities,
         )
         return RobotState(
             stamp=driver_state.stamp,
@@ -104,9 +119,10 @@ class StateFuser:
             gripper_command=float(self._gripper[2]),
             object_poses={name: pose.copy() for name, pose in self._objects.items()},
             modalities=modalities,
+            further_joints=self._further(merged),
         )
 
-    def _fuse_joints(self, state: DriverState, age: float) -> Modality:
+    def _fuse_joints(self, state: DriverState, age: float, merged: MergedJoints) -> Modality:
         reason = _age_reason(age, self._joint_timeout)
         if not reason and state.sequence > self._sequence and state.stamp < self._stamp:
             reason = f"stamp went back by {self._stamp - state.stamp:.3f} s; the driver's clock jumped"
@@ -114,11 +130,18 @@ class StateFuser:
         lengths = [len(values) for values in measured]
         if lengths != [len(state.joint_names)] * 4:
             return Modality("joints", False, age, f"{len(state.joint_names)} joint names with {lengths} values")
-        order = self._order(state.joint_names)
+        order, further = self._order(state.joint_names)
+        given = np.array(measured)
         missing = [name for name, index in zip(self._spec.joint_names, order, strict=True) if index < 0]
         if missing:
-            return Modality("joints", False, age, f"joints missing: {', '.join(missing)}")
-        values = np.array(measured)[:, order]
+            columns, oldest, why = merged.columns(missing)
+            if why:
+                return Modality("joints", False, age, why)
+            age = max(age, oldest)
+            reason = reason or _age_reason(age, self._joint_timeout)
+            order = np.where(order < 0, len(state.joint_names) + np.cumsum(order < 0) - 1, order)
+            given = np.concatenate([given, columns], axis=1)
+        values = given[:, order]
         if not np.isfinite(values).all():
             row, column = np.argwhere(~np.isfinite(values))[0]
             what = ("position", "velocity", "torque", "set-point")[row]
@@ -126,16 +149,29 @@ class StateFuser:
         reason = reason or self._plausibility.reason(state.stamp, values[0], values[3])
         if not reason:
             self._joints = values
+            self._driver_further = {name: given[:3, index] for name, index in further.items()}
         return Modality("joints", not reason, age, reason)
 
-    def _order(self, names: tuple[str, ...]) -> np.ndarray:
-        """Index of each of the arm's joints in `names`, -1 where it is missing; a message's order rarely changes."""
-        order = self._order_of.get(names)
-        if order is None:
+    def _order(self, names: tuple[str, ...]) -> tuple[np.ndarray, dict[str, int]]:
+        """Index of each of the arm's joints in `names`, -1 where it is missing, and of all others by name.
+
+        It is found once: a message's order rarely changes.
+        """
+        found = self._order_of.get(names)
+        if found is None:
             place = {name: index for index, name in enumerate(names)}
-            order = np.array([place.get(name, -1) for name in self._spec.joint_names])
-            self._order_of = {names: order}
-        return order
+            order = np.array([place.pop(name, -1) for name in self._spec.joint_names])
+            found = order, place
+            self._order_of = {names: found}
+        return found
+
+    def _further(self, merged: MergedJoints) -> dict[str, np.ndarray]:
+        """Joints that are none of the arm's; the driver's own first."""
+        further = {name: values.copy() for name, values in self._driver_further.items()}
+        for name, reading in merged.joints.items():
+            if name not in further and name not in self._spec.joint_names:
+                further[name] = reading.values
+        return further
 
     def _fuse_wrench(self, state: DriverState, age: float) -> Modality:
         reason = _age_reason(age, self._joint_timeout)
@@ -163,9 +199,22 @@ class StateFuser:
             self._contacts = np.array(state.contact_forces, dtype=float)
         return Modality("contacts", not reason, age, reason)
 
-    def _fuse_gripper(self, state: DriverState, age: float) -> Modality:
+    def _take_contacts(self, state: DriverState, tactile: TactilePads) -> Modality:
+        reading = tactile.reading(state.stamp)
+        if not reading.reason or not self._contacts.size:
+            self._contacts = reading.values
+        return Modality("contacts", not reading.reason, reading.age, reading.reason)
+
+    def _fuse_gripper(self, state: DriverState, age: float, merged: MergedJoints) -> Modality:
         reason = _age_reason(age, self._joint_timeout)
-        values = np.array((state.gripper_width, state.gripper_force, state.gripper_command))
+        width, fingers = state.gripper_width, self._spec.gripper.joints
+        if fingers and all(name in merged.joints and name not in state.joint_names for name in fingers):
+            # Who reports the fingers measures the opening; a driver without a hand says nothing or 0.
+            readings = [merged.joints[name] for name in fingers]
+            width, age = sum(float(each.values[0]) for each in readings), max(age, *(each.age for each in readings))
+            reason = reason or next((each.reason for each in readings if each.reason), "")
+            reason = reason or opening_reason(width, self._spec.gripper.max_width)
+        values = np.array((width, state.gripper_force, state.gripper_command))
         if not np.isfinite(values).all():
             reason = "width, force or command is not finite"
         if not reason:

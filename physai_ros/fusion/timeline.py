@@ -89,11 +89,7 @@ class SensorTimeline:
         values = np.array(values, dtype=float)
         reason = self._judge(stamp, values)
         if reason:
-            kind = reason.partition(":")[0]
-            self.refused[kind] = self.refused.get(kind, 0) + 1
-            if kind not in ("duplicate", "late"):  # which say nothing of what is measured now
-                self._trouble = reason
-            return reason
+            return self.refuse(reason)
         if self._stamps and stamp < self._stamps[-1] - self._horizon:
             self._stamps.clear()
             self._values.clear()
@@ -104,6 +100,14 @@ class SensorTimeline:
             del self._stamps[0], self._values[0]
         self._jumped, self._trouble = None, ""
         return ""
+
+    def refuse(self, reason: str) -> str:
+        """The reason, `kind: ...`, for which a sample was not taken in, here or by whoever could not even read it."""
+        kind = reason.partition(":")[0]
+        self.refused[kind] = self.refused.get(kind, 0) + 1
+        if kind not in ("duplicate", "late"):  # which say nothing of what is measured now
+            self._trouble = reason
+        return reason
 
     def reading(self, instant: float) -> Reading:
         """What the sensor says at an instant [s]."""

@@ -92,7 +92,9 @@ class RobotState:
     Joint arrays are (..., n_joints) [rad, rad/s, N m]; `ee_position` (..., 3) [m], `ee_orientation` (..., 4) as
     quaternion wxyz and `ee_velocity` (..., 6) [m/s, rad/s] are those of the tool frame in the base frame; `wrench`
     (..., 6) [N, N m] in the tool frame; `contact_forces` (..., n_pads) [N]; `object_poses` maps a name to (..., 7):
-    position [m] and quaternion wxyz. Images are (..., height, width, 3) uint8 and (..., height, width) [m], or None.
+    position [m] and quaternion wxyz; `further_joints`, those of a gripper, a rail or a base, maps a name to (..., 3):
+    position, velocity and effort in SI units, NaN where not measured. Images are (..., height, width, 3) uint8 and
+    (..., height, width) [m], or None.
     Leading dimensions are a batch; success and reward are no part of the state, they live on the outcome.
     """
 
@@ -115,6 +117,7 @@ class RobotState:
     modalities: tuple[Modality, ...] = ()
     rgb_image: np.ndarray | None = None
     depth_image: np.ndarray | None = None
+    further_joints: dict[str, np.ndarray] = field(default_factory=dict)
 
     def modality(self, name: str) -> Modality:
         """Validity of one modality; a name that is not known is invalid and says so."""

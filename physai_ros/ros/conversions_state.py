@@ -109,15 +109,20 @@ def object_states(message: msg.ObjectStates) -> ObjectStates:
 
 
 def robot_state_message(state: RobotState) -> msg.RobotState:
-    """The message of one fused state; images travel in `observation` and are left out."""
+    """The message of one fused state; images travel in `observation` and are left out.
+
+    Further joints stand behind the arm's, without a set-point: `commanded_positions` has as many as the arm.
+    """
     message = msg.RobotState()
     set_time(message.header.stamp, state.stamp)
     message.header.frame_id = BASE_FRAME
     message.sequence = state.sequence
-    message.joint_names = list(state.joint_names)
-    message.joint_positions = number_field(state.joint_positions)
-    message.joint_velocities = number_field(state.joint_velocities)
-    message.joint_torques = number_field(state.joint_torques)
+    message.joint_names = [*state.joint_names, *state.further_joints]
+    measured = (state.joint_positions, state.joint_velocities, state.joint_torques)
+    if state.further_joints:
+        further = np.array(list(state.further_joints.values())).T
+        measured = [np.concatenate(columns) for columns in zip(measured, further, strict=True)]
+    message.joint_positions, message.joint_velocities, message.joint_torques = map(number_field, measured)
     message.commanded_positions = number_field(state.commanded_positions)
     message.ee_pose = pose_message(state.ee_position.tolist(), state.ee_orientation.tolist())
     set_twist(message.ee_velocity, state.ee_velocity)
@@ -137,14 +142,20 @@ def robot_state(message: msg.RobotState) -> RobotState:
     """The fused state of a message."""
     pose = np.array(pose_numbers(message.ee_pose))
     poses = poses_array(message.object_poses)
+    names, commanded = tuple(message.joint_names), numbers(message.commanded_positions)
+    count = len(commanded) or len(names)
+    measured = [numbers(each) for each in (message.joint_positions, message.joint_velocities, message.joint_torques)]
+    further = {}
+    if len(names) > count and all(len(each) == len(names) for each in measured):
+        further = dict(zip(names[count:], np.array([each[count:] for each in measured]).T, strict=True))
     return RobotState(
         stamp=seconds_of(message.header.stamp),
         sequence=message.sequence,
-        joint_names=tuple(message.joint_names),
-        joint_positions=numbers(message.joint_positions),
-        joint_velocities=numbers(message.joint_velocities),
-        joint_torques=numbers(message.joint_torques),
-        commanded_positions=numbers(message.commanded_positions),
+        joint_names=names[:count],
+        joint_positions=measured[0][:count],
+        joint_velocities=measured[1][:count],
+        joint_torques=measured[2][:count],
+        commanded_positions=commanded,
         ee_position=pose[:3],
         ee_orientation=pose[3:],
         ee_velocity=twist_array(message.ee_velocity),
@@ -155,6 +166,7 @@ def robot_state(message: msg.RobotState) -> RobotState:
         gripper_command=message.gripper_command,
         object_poses=dict(zip(message.object_names, poses, strict=True)),
         modalities=tuple(Modality(m.name, m.valid, m.age, m.reason) for m in message.modalities),
+        further_joints=further,
     )
 
 

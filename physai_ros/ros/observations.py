@@ -6,17 +6,19 @@ import numpy as np
 
 from physai_ros import msg
 from physai_ros.fusion.camera_timeline import CameraObservation
-from physai_ros.ros.images import image_message, rgb_array
+from physai_ros.ros.images import depth_message, image_message, rgb_array
 from physai_ros.ros.stamps import seconds_of, set_time
 
 
 def observation_message(observation: CameraObservation, frame: str) -> msg.Observation:
-    """The message of a picture and the state that it belongs to; it carries the instant of its exposure."""
+    """The message of a picture, colour or depth, and the state that it belongs to, with the instant of its exposure."""
     message = msg.Observation(state_sequence=observation.sequence, camera_names=[observation.camera])
     message.ages = [observation.age]
     set_time(message.header.stamp, observation.stamp)
     message.header.frame_id = frame
-    message.images = [image_message(observation.picture, observation.stamp, f"{observation.camera}_optical_frame")]
+    picture, frame_id = observation.picture, f"{observation.camera}_optical_frame"
+    make = image_message if picture.ndim == 3 else depth_message
+    message.images = [make(picture, observation.stamp, frame_id)]
     return message
 
 

@@ -1,0 +1,71 @@
+"""All that is sensed, as it comes, and the state that is made of it at every joint sample."""
+
+from __future__ import annotations
+
+from physai_ros.fusion.camera_timeline import CameraTimeline
+from physai_ros.fusion.joint_sources import JointSources
+from physai_ros.fusion.state_fuser import StateFuser
+from physai_ros.fusion.tactile import TactilePads
+from physai_ros.fusion.wrist import WristSensor
+from physai_ros.robot.state import DriverState, ObjectStates, RobotState, is_overtaken
+
+
+class Senses:
+    """A driver's joint sample makes a state of its own instant; one that comes again or was overtaken makes none.
+
+    In lock-step sample and objects of one instant come on two topics: whichever comes last makes the state, so that
+    every run is alike. What else is sensed goes to `wrist`, `joints`, `tactile`, `colour` and `depth` by itself, on its
+    own stamps; `fuser` may be another from one state to the next.
+    """
+
+    def __init__(
+        self,
+        fuser: StateFuser,
+        *,
+        wrist: WristSensor | None = None,
+        joints: JointSources | None = None,
+        tactile: TactilePads | None = None,
+        colour: CameraTimeline | None = None,
+        depth: CameraTimeline | None = None,
+    ) -> None:
+        self.fuser = fuser
+        self.wrist, self.joints, self.tactile, self.colour, self.depth = wrist, joints, tactile, colour, depth
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all that was sensed."""
+        for sense in (self.fuser, self.wrist, self.joints, self.tactile, self.colour, self.depth):
+            if sense is not None:
+                sense.reset()
+        self._objects: ObjectStates | None = None
+        self._waiting: DriverState | None = None
+        self._newest = -1
+
+    def take_driver_state(self, state: DriverState) -> RobotState | None:
+        """The state of this joint sample's instant; None where it makes none, or waits for the objects'."""
+        if not state.lock_step and is_overtaken(state.sequence, self._newest):
+            return None
+        self._newest = state.sequence
+        if state.lock_step and self.fuser.required_objects:
+            if self._objects is None or self._objects.sequence != state.sequence:
+                self._waiting = state
+                return None
+        return self._fused(state)
+
+    def take_objects(self, objects: ObjectStates) -> RobotState | None:
+        """The state that has waited for these objects; None where none has."""
+        self._objects = objects
+        waiting = self._waiting
+        return self._fused(waiting) if waiting is not None and waiting.sequence == objects.sequence else None
+
+    def _fused(self, state: DriverState) -> RobotState:
+        self._waiting = None
+        # The state is judged as it comes; driver and perception stamp with one clock.
+        fused = self.fuser.fuse(
+            state, self._objects, state.stamp, self.wrist, sources=self.joints, tactile=self.tactile
+        )
+        for cameras in (self.colour, self.depth):
+            if cameras is not None:
+                cameras.add_sample(fused.stamp, fused.sequence)
+                fused.modalities += cameras.modalities(fused.stamp)
+        return fused
