@@ -127,7 +127,7 @@ class JointSource:
         for others, group in list(self._groups.items()):
             if shared := sorted(set(names) & set(others)):
                 if abs(stamp - group.newest) <= self._timeout:
-                    return f"names: {shared[0]} comes with {', '.join(others)}, too; let one writer report it"
+                    return f"names: {shared[0]} comes in messages of {', '.join(others)} as well; keep one writer"
                 del self._groups[others]  # whoever reported it has fallen silent
         if len(self._groups) == _WRITERS:
             return f"names: {names[0]} is of more than {_WRITERS} writers on one topic"

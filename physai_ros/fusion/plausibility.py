@@ -76,6 +76,6 @@ def opening_reason(width: float, max_width: float) -> str:
     lower, upper = -0.1 * max_width, 1.2 * max_width
     if lower <= width <= upper:
         return ""
-    if lower <= width / 1000.0 <= upper:
+    if 10.0 * max_width < width <= 1000.0 * upper:
         return f"units: the fingers are {width:.4g} apart, which looks like millimetres; expected metres"
     return f"range: the fingers are {width:.4g} m apart; the gripper opens up to {max_width:g} m"

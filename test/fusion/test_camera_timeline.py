@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from physai_ros.fusion.camera_timeline import CameraTimeline
+from physai_ros.fusion.camera_timeline import DEPTH, CameraTimeline
+from physai_ros.fusion.intrinsics import Intrinsics
 
 BLACK = np.zeros((16, 16, 3), np.uint8)
 
@@ -61,3 +62,51 @@ def test_a_clock_that_starts_again_is_believed_and_what_is_no_picture_is_refused
     for broken in (BLACK[..., 0], BLACK.astype(float), BLACK[:0]):
         with pytest.raises(ValueError, match="expected"):
             timeline.add_picture("scene", 6.0, broken)
+
+
+def depth_timeline(**changes: int) -> CameraTimeline:
+    made = CameraTimeline(("scene",), **({"height": 2, "width": 2} | changes), kind=DEPTH)
+    made.add_sample(0.0, 1)
+    return made
+
+
+def test_depth_made_small_lies_on_what_was_seen_never_between() -> None:
+    made = depth_timeline(height=1, width=2)
+    picture = np.tile(np.array([0.5, 0.5, 2.0, np.nan], np.float32), (4, 1))
+    shown = made.add_picture("scene", 0.0, picture)
+    assert shown.picture.dtype == np.float32
+    assert set(shown.picture.ravel().tolist()) <= {0.5, 2.0}
+    assert made.modalities(0.0)[0].name == "camera/scene/depth"
+    with pytest.raises(ValueError, match="expected \\(height, width\\) float32"):
+        made.add_picture("scene", 1.0, BLACK)
+
+
+def test_depth_that_cannot_be_metres_is_the_reason_once_the_one_before_is_too_old() -> None:
+    made, metres = depth_timeline(), np.ones((2, 2), np.float32)
+    made.add_picture("scene", 0.0, metres)
+    with pytest.raises(ValueError, match="millimetres") as error:
+        made.add_picture("scene", 0.1, 700.0 * metres)
+    made.refuse("scene", str(error.value))
+    assert made.modalities(0.1)[0].valid
+    assert made.modalities(0.3)[0].reason.startswith("units:")
+    made.add_picture("scene", 0.3, metres)
+    assert made.modalities(0.3)[0].valid
+    assert made.modalities(0.6)[0].reason.startswith("picture is")
+
+
+def test_a_calibration_is_of_the_pictures_that_come_and_is_given_for_those_that_go_out() -> None:
+    for made, picture, valid in (
+        (depth_timeline(), np.ones((4, 8), np.float32), False),
+        (CameraTimeline(("scene",), 2, 2), np.zeros((4, 8, 3), np.uint8), True),
+    ):
+        made.add_picture("scene", 0.0, picture)
+        assert made.intrinsics("scene") is None
+        assert made.modalities(0.0)[0].valid
+        made.add_calibration("scene", Intrinsics(4, 8, (10.0, 10.0), (3.5, 1.5)))
+        assert made.intrinsics("scene") == Intrinsics(2, 2, (2.5, 5.0), (0.5, 0.5))
+        made.add_calibration("scene", Intrinsics(8, 8, (10.0, 10.0), (3.5, 3.5)))
+        assert made.intrinsics("scene") is None
+        assert made.calibration_reason("scene").startswith("calibration: camera_info is of 8x8")
+        assert made.modalities(0.0)[0].valid == valid  # colour is of use without
+        made.add_calibration("scene", "calibration: not known")
+        assert made.calibration_reason("scene") == "calibration: not known"
