@@ -113,6 +113,21 @@ def test_the_plain_mcap_reader_and_rosbags_read_the_file(make_episode, tmp_path)
     assert read_episode(path, pictures=True).pictures["wrist"].encoded == [picture] * 5
 
 
+def test_joints_beside_the_arms_stay_in_the_file_and_out_of_the_episode(make_episode, same, tmp_path):
+    episode, kind = make_episode(samples=20), TOPIC_TYPES["robot_state"]
+    recorder = EpisodeRecorder(tmp_path / "e.mcap")
+    for index, (topic, log_time, data) in enumerate(messages_of(episode)):
+        if topic == "robot_state" and index > 10:  # they were heard of later
+            state = deserialize(data, kind)
+            state.joint_names = [*state.joint_names, "rail"]
+            for name in ("joint_positions", "joint_velocities", "joint_torques"):
+                setattr(state, name, np.append(getattr(state, name), 0.5))
+            data = serialize(state, kind)
+        recorder.append(topic, TOPIC_TYPES[topic], log_time, data)
+    recorder.finish(EpisodeSummary.of(episode).to_dict())
+    same(episode, read_episode(tmp_path / "e.mcap"))
+
+
 def test_what_lies_outside_the_episode_is_trimmed_and_repeats_count_once(make_episode, tmp_path):
     episode = make_episode(samples=50)
     start = episode.context.start_sequence + 10

@@ -2,12 +2,17 @@
 
 import numpy as np
 import pytest
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_msgs.msg import Float32MultiArray
 
 from physai_ros import msg
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverState, ObjectStates, RobotState
 from physai_ros.ros import qos
 from physai_ros.ros.conversions import from_message, to_message
+from physai_ros.ros.images import depth_array, depth_message
+from physai_ros.ros.observations import pictures_of
+from physai_ros.ros.stamps import set_time
 
 SPEC = RobotSpec.load("fr3_sim")
 
@@ -87,3 +92,67 @@ def test_what_comes_again_or_overtaken_makes_no_state_and_a_driver_that_restarte
     drive(3)
     fusion.wait(lambda: fused()[-1] == 3)
     assert fused() == [20, 21, 22, 3]
+
+
+def test_further_joints_taxels_and_depth_are_senses_of_their_own(graph):
+    graph.start(
+        "sensor_fusion",
+        task="reach",
+        joint_topics="[hand/joint_states]",
+        tactile_topic="taxels",
+        tactile_newtons=0.5,
+        depth_cameras="[wrist]",
+        image_height=8,
+        image_width=9,
+    )
+    graph.bring_up("sensor_fusion")
+    states = graph.hear(msg.RobotState, "robot_state", qos.RECORD)
+    shown = graph.hear(msg.Observation, "depth_observation", qos.SENSOR)
+    writers = {
+        topic: graph.node.create_publisher(kind, topic, qos.SENSOR_WRITER)
+        for topic, kind in {
+            "driver_state": msg.DriverState,
+            "hand/joint_states": JointState,
+            "taxels": Float32MultiArray,
+            "camera/wrist/depth/image_raw": Image,
+            "camera/wrist/depth/camera_info": CameraInfo,
+        }.items()
+    }
+    graph.wait(lambda: all(writer.get_subscription_count() for writer in writers.values()))
+    graph.wait(lambda: graph.node.count_publishers("robot_state") and graph.node.count_publishers("depth_observation"))
+    wanted = {"joints", "contacts", "gripper", "joints/hand/joint_states", "camera/wrist/depth"}
+    info = CameraInfo(height=16, width=18, k=[5.0, 0.0, 2.5, 0.0, 5.0, 1.5, 0.0, 0.0, 1.0])
+    sequence = 0
+
+    def heard(condition) -> RobotState:
+        """The first state that the condition holds of, while everything goes on."""
+        nonlocal sequence
+        sequence += 1
+        now = graph.node.get_clock().now().nanoseconds / 1e9
+        hand = JointState(name=[*SPEC.gripper.joints, "rail"], position=[0.02, 0.02, 1.5])
+        set_time(hand.header.stamp, now)
+        set_time(info.header.stamp, now)
+        writers["hand/joint_states"].publish(hand)
+        writers["taxels"].publish(Float32MultiArray(data=[1.0, 2.0, 3.0, 4.0]))
+        writers["camera/wrist/depth/image_raw"].publish(depth_message(np.full((16, 18), 0.7, np.float32), now, ""))
+        writers["camera/wrist/depth/camera_info"].publish(info)
+        state = driver_state(sequence, lock_step=False)
+        state.stamp = now
+        writers["driver_state"].publish(to_message(state))
+        return any(map(condition, map(from_message, states)))
+
+    graph.wait(lambda: heard(lambda state: all(state.modality(name).valid for name in wanted)))
+    state = next(s for s in map(from_message, states) if all(s.modality(name).valid for name in wanted))
+    assert state.joint_names == SPEC.joint_names
+    assert state.further_joints["rail"][0] == 1.5
+    assert state.gripper_width == 0.04
+    assert state.contact_forces.tolist() == [1.5, 3.5]
+    graph.wait(lambda: shown)
+    assert depth_array(shown[0].images[0]).tolist() == np.full((8, 9), 0.7, np.float32).tolist()
+    with pytest.raises(ValueError, match="expected one of rgb8"):
+        pictures_of(shown[0])  # depth never passes for a picture
+    info.width = 12
+    graph.wait(lambda: heard(lambda s: s.modality("camera/wrist/depth").reason.startswith("calibration:")))
+    code, errors = graph.stop("sensor_fusion")
+    assert code == 0, errors
+    assert "Traceback" not in errors

@@ -57,6 +57,7 @@ def robot_states(draw: st.DrawFn) -> RobotState:
         draw(STAMPS), draw(COUNTS), names, *(draw(vectors(n)) for _ in range(4)), draw(vectors(3)), draw(vectors(4)),
         draw(vectors(6)), draw(vectors(6)), draw(vectors(2)), draw(NUMBERS), draw(NUMBERS), draw(NUMBERS),
         {name: draw(vectors(7)) for name in draw(NAMES)}, modalities,
+        further_joints={name: draw(vectors(3)) for name in (draw(NAMES) if n else ())},
     )  # fmt: skip
 
 
@@ -167,6 +168,19 @@ def test_the_instant_of_a_cycle_is_exact(cycle: int) -> None:
 def test_an_instant_that_is_none_is_refused(instant: float) -> None:
     with pytest.raises(ValueError, match="expected a finite number"):
         split_seconds(instant)
+
+
+def test_further_joints_stand_behind_the_arms_which_alone_have_a_set_point() -> None:
+    arm, rail = np.arange(2.0), np.array([0.5, np.nan, 3.0])
+    state = RobotState(0.0, 1, ("a", "b"), arm, arm, arm, arm, *(np.zeros(n) for n in (3, 4, 6, 6, 0)), 0.0, 0.0, 0.0)
+    state.further_joints = {"rail": rail}
+    message = to_message(state)
+    assert message.joint_names == ["a", "b", "rail"]
+    assert message.joint_positions.tolist() == [0.0, 1.0, 0.5]
+    assert message.commanded_positions.tolist() == [0.0, 1.0]
+    message.joint_positions = [0.0, 1.0]  # whoever writes fewer numbers than names is read as far as he goes
+    assert from_message(message).joint_names == ("a", "b")
+    assert from_message(message).further_joints == {}
 
 
 def test_quaternions_are_wxyz_inside_and_xyzw_outside() -> None:
