@@ -211,6 +211,10 @@ def depths(millimetres: float) -> Change:
     return with_fields(**METRES, data=np.full(48, millimetres, dtype=np.float32).view(np.uint8))
 
 
+def jumps(*cycles: int) -> tuple[tuple[str, int, int, str], ...]:
+    return tuple(("joints", cycle, cycle + 1, "jump:") for cycle in cycles)
+
+
 def hand(begin: int, end: int, reason: str) -> tuple[tuple[str, int, int, str], ...]:
     """The hand's joints are the gripper's opening."""
     return (HAND, begin, end, reason), ("gripper", begin, end, reason)
@@ -225,7 +229,9 @@ FAULTS = [
     Fault(DRIVER, 1, with_fields(joint_names=lambda v: [*v[:6], "elbow"]), (("joints", 0, 1, "joints missing: fr3"),)),
     Fault(DRIVER, 3, with_fields(joint_positions=np.degrees), (("joints", 0, 3, "units:"),)),
     Fault(DRIVER, 1, with_fields(joint_positions=number(0, 900.0)), (("joints", 0, 1, "range:"),)),
-    Fault(DRIVER, 1, with_fields(joint_positions=lambda v: v + 0.4), (("joints", 0, 1, "jump:"),)),
+    Fault(DRIVER, 1, with_fields(joint_positions=lambda v: v + 0.4), jumps(0)),
+    Fault(DRIVER, 3, with_fields(joint_positions=lambda v: v + 0.4), jumps(0, 3)),  # there and back
+    Fault(DRIVER, 1, with_fields(gripper_force=NAN), (("gripper", 0, 1, "width, force or command is not finite"),)),
     Fault(DRIVER, 1, twice),
     Fault(DRIVER, 2, swapped(), lost=(0,)),
     Fault(
@@ -248,6 +254,7 @@ FAULTS = [
     Fault(OBJECTS, 5, with_fields(poses__0__position__x=400.0), (("objects", 0, 5, "units:"),)),
     Fault(OBJECTS, 5, with_fields(poses__0__position__x=6000.0), (("objects", 0, 5, "range:"),)),
     Fault(OBJECTS, 5, shifted(1.0), (("objects", 0, 5, "stamp lies"),)),
+    Fault(OBJECTS, 10, swapped()),
     Fault(OBJECTS, 40, silent, (("objects", 20, 40, "stamp is"),)),
     # The wrist sensor: held for 50 ms.
     Fault(WRENCH, 1, with_fields(wrench__force__x=NAN), refused=("not finite",)),
@@ -266,8 +273,8 @@ FAULTS = [
     Fault(JOINTS, 4, swapped()),
     Fault(JOINTS, 20, silent, hand(8, 20, "stale:")),
     Fault(JOINTS, 2, shifted(5.0), hand(0, 2, "ahead:")),
-    # In between two samples fingers in millimetres are on their way: they are believed no more than at the sample.
     Fault(JOINTS, 10, with_fields(position=lambda v: 1e3 * v), (("gripper", 0, 10, "units:"),)),
+    Fault(JOINTS, 10, with_fields(position=lambda v: v + 0.1), (("gripper", 0, 10, "range:"),)),
     # Taxels: held for 0.1 s.
     Fault(TAXELS, 20, with_fields(data=number(3, NAN)), (("contacts", 8, 20, "not finite:"),), ("not finite",) * 10),
     Fault(TAXELS, 20, with_fields(data=lambda v: v[:7]), (("contacts", 8, 20, "length:"),), ("length",) * 10),
@@ -283,6 +290,9 @@ FAULTS = [
     Fault(DEPTHS, 40, depths(700.0), (("camera/scene/depth", 21, 40, "units:"),), ("units",) * 10),
     Fault(DEPTHS, 40, depths(NAN), (("camera/scene/depth", 21, 40, "not finite:"),), ("not finite",) * 10),
     Fault(DEPTHS, 40, with_fields(encoding="8UC1"), (("camera/scene/depth", 21, 40, "depth enc"),), ("depth",) * 10),
+    Fault(DEPTHS, 4, shifted(5.0), (("camera/scene/depth", 0, 4, "picture lies"),)),
+    Fault(DEPTHS, 4, twice, refused=("dropped",)),
+    Fault(DEPTHS, 8, swapped(), refused=("dropped",)),
     Fault(INFO, 4, with_fields(width=16), (("camera/scene/depth", 0, 4, "calibration:"),)),
     Fault(INFO, 4, with_fields(k=np.zeros(9)), (("camera/scene/depth", 0, 4, "calibration:"),)),
     # A driver that starts again counts anew.
@@ -442,4 +452,4 @@ def test_what_is_invalid_keeps_its_last_good_values(replay) -> None:
             held += [state.object_poses["cube"], [state.gripper_width], state.further_joints["rail"][:1]]
             assert np.isfinite(np.concatenate(held)).all(), cycle
             assert abs(state.gripper_width - 0.04) < 1e-9, cycle
-            assert (np.abs(state.joint_positions - SPEC.home_positions) < 0.11).all(), cycle
+            assert (np.abs(state.joint_positions - SPEC.home_positions) < 0.51).all(), cycle
