@@ -129,7 +129,9 @@ class SensorFusion(ManagedNode):
             return super().diagnose()
         broken = {m.name: m.reason for m in self._modalities if not m.valid}
         # A gripper without pressure pads or an arm without a wrist sensor lacks nothing that it ever had.
-        bad = [name for name in broken if name in {"joints", "gripper", "objects"} or name.startswith("joints/")]
+        own = {"wrench": self._senses.wrist, "contacts": self._senses.tactile}
+        needed = {"joints", "gripper", "objects"} | {name for name, sensor in own.items() if sensor is not None}
+        bad = [name for name in broken if name in needed or name.startswith("joints/")]
         text = f"not usable: {', '.join(bad)}" if bad else f"{self._fused} states"
         colour = self._senses.colour
         infos = {f"camera/{name}/camera_info": colour.calibration_reason(name) for name in colour.cameras}
