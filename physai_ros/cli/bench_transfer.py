@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from physai_ros.cli.places import Cluster, Workers
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -29,9 +31,8 @@ def transfer(
     held_out: Annotated[int, typer.Option(min=0, help="Scenarios that judge; 0: 30, or 100 with --full.")] = 0,
     demonstrations: Annotated[int, typer.Option(min=5, help="Simulated, to train each policy on.")] = 40,
     updates: Annotated[int, typer.Option(min=100, help="Gradient steps of each policy.")] = 1000,
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes that judge; 0: this one.", show_default="one a core")
-    ] = None,
+    workers: Workers = None,
+    cluster: Cluster = "",
     results: Annotated[Path | None, typer.Option(help="Rows are kept here; run again, it goes on.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of scenarios, randomization and training.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
@@ -40,13 +41,13 @@ def transfer(
 
     A fit's held-out gap and what it identified stand in the rows.
     """
-    import os
     import tempfile
 
     from rich.console import Console
 
     from physai_ros.cli.results import write_json
     from physai_ros.cli.sampler_study import RowFile
+    from physai_ros.evaluation.cluster import trial_crew
     from physai_ros.transfer.adaptation import METHODS
     from physai_ros.transfer.sim_to_real import Sim2RealConfig
     from physai_ros.transfer.transfer_claims import gap_figures, recovery_figures
@@ -61,10 +62,9 @@ def transfer(
     seeds = range(twin_seed, twin_seed + (twins or (10 if full else 2)))
     budget, judged = real_episodes or (50 if full else 25), held_out or (100 if full else 30)
     config = Sim2RealConfig(demonstrations=demonstrations, updates=updates)
-    count = len(os.sched_getaffinity(0)) if workers is None else workers
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory(prefix="physai_transfer_") as folder:
-        run = TransferRun(Path(folder), count, lambda text: console.print(f"[dim]{text}[/dim]"))
+    with tempfile.TemporaryDirectory(prefix="physai_transfer_") as folder, trial_crew(workers, cluster) as crew:
+        run = TransferRun(Path(folder), crew, lambda text: console.print(f"[dim]{text}[/dim]"))
         # Twins outermost: wherever it is ended, methods and tasks can be compared.
         for twin in seeds:
             for task in chosen:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from physai_ros.cli.listed import listed
 from physai_ros.cli.physics import Physics, Shift, physics_values
+from physai_ros.cli.places import Cluster, Workers
 
 
 def collect(
@@ -34,9 +34,8 @@ def collect(
     physics: Physics = None,
     cameras: Annotated[str, typer.Option(help="Keep what these see each policy step: scene, wrist, or both.")] = "",
     image_size: Annotated[int, typer.Option(help="Height and width of their pictures [pixel].", min=8, max=1080)] = 84,
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes; 0: this one.", show_default="one a core")
-    ] = None,
+    workers: Workers = None,
+    cluster: Cluster = "",
     seed: Annotated[int, typer.Option(help="Of the scenarios, of the stream warm_start.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
@@ -46,6 +45,7 @@ def collect(
 
     from physai_ros.cli.results import write_json
     from physai_ros.evaluation import protocol
+    from physai_ros.evaluation.cluster import trial_crew
     from physai_ros.evaluation.demonstrations import CollectionPlan, collect_demonstrations
     from physai_ros.policy.registry import PolicyRegistry
     from physai_ros.tasks.catalog import load_task
@@ -68,11 +68,10 @@ def collect(
         policy=protocol.resolve_version(PolicyRegistry(registry), policy) if policy else "",
         cameras=listed(cameras),
         image_size=image_size,
-        workers=len(os.sched_getaffinity(0)) if workers is None else workers,
     )
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=Console(stderr=True), transient=True) as progress, trial_crew(workers, cluster) as crew:
         bar = progress.add_task("demonstrations", total=episodes)
-        results = collect_demonstrations(plan, lambda _result: progress.advance(bar))
+        results = collect_demonstrations(plan, lambda _result: progress.advance(bar), crew=crew)
     won = sum(result.success for result in results)
     seconds = sum(result.duration for result in results)
     there = f"; {episodes - len(results)} were there already" if len(results) < episodes else ""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from physai_ros.cli.physics import Physics, Shift, physics_values
+from physai_ros.cli.places import Cluster, Workers
 
 if TYPE_CHECKING:
     from physai_ros.evaluation.protocol import Evaluation, EvaluationRequest
@@ -34,9 +34,8 @@ def evaluate(
     robot: Annotated[str, typer.Option(help="Robot configuration, by name or path.")] = "fr3_sim",
     shift: Shift = None,
     physics: Physics = None,
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes; 0: this one.", show_default="one a core")
-    ] = None,
+    workers: Workers = None,
+    cluster: Cluster = "",
     journal: Annotated[
         Path | None, typer.Option(help="File that keeps every finished episode; given again, it goes on from there.")
     ] = None,
@@ -79,6 +78,8 @@ def evaluate(
     policy = protocol.resolve_version(versions, policy)
     against = protocol.resolve_version(versions, against) if against else ""
     values = physics_values(shift, physics)
+    if backend != "sim" and cluster:
+        raise ValueError(f"a cluster simulates; backend '{backend}' has one arm: leave --cluster out")
     if backend != "sim" and (values or scenario_set in ("randomized", "stress")):
         raise ValueError(
             "--shift, --physics and the sets randomized and stress are for backend sim; the live graph has the physics "
@@ -88,8 +89,7 @@ def evaluate(
         policy, task, against, scenario_set, episodes, backend, seed, margin, stop_early=stop_early
     )
     settings = TrialSettings(task, str(registry), robot, values)
-    count = len(os.sched_getaffinity(0)) if workers is None else workers
-    done = _run(request, settings, count, journal, namespace, str(store or ""), patience)
+    done = _run(request, settings, workers, cluster, journal, namespace, str(store or ""), patience)
     show(done)
     if json_file is not None:
         write_json(json_file, "evaluate", seed, done.figures(), done.verdict or None, done.rows())
@@ -111,7 +111,8 @@ def write_details(json_file: Path, done: Evaluation) -> None:
 def _run(
     request: EvaluationRequest,
     settings: TrialSettings,
-    workers: int,
+    workers: int | None,
+    cluster: str,
     journal: Path | None,
     namespace: str,
     store: str,
@@ -122,6 +123,7 @@ def _run(
     from rich.progress import Progress
 
     from physai_ros.evaluation import protocol
+    from physai_ros.evaluation.cluster import trial_crew
     from physai_ros.tasks.catalog import load_task
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -131,7 +133,8 @@ def _run(
             progress.advance(bar)
 
         if request.backend == "sim":
-            return protocol.evaluate(request, settings, workers=workers, on_result=on_result, journal=journal)
+            with trial_crew(workers, cluster) as crew:
+                return protocol.evaluate(request, settings, crew=crew, on_result=on_result, journal=journal)
         from physai_ros.ros.graph_session import graph_trials
         from physai_ros.ros.graph_trials import Operator
 

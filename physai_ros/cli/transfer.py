@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from physai_ros.cli.places import Cluster, Workers
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -34,9 +36,8 @@ def transfer(
         Path | None, typer.Option(help="Folder to keep the policies in.", show_default="none: they are not kept")
     ] = None,
     robot: Annotated[str, typer.Option(help="Robot configuration, by name or path.")] = "fr3_sim",
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes that judge; 0: this one.", show_default="one a core")
-    ] = None,
+    workers: Workers = None,
+    cluster: Cluster = "",
     seed: Annotated[int, typer.Option(min=0, help="Of scenarios, randomization and training.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
@@ -45,12 +46,12 @@ def transfer(
     The twin stands for an arm whose physics nobody knows: the method has its recordings and how its episodes ended. All
     real episodes are autonomous runs of the policy, without an operator; the policy is trained in simulation alone.
     """
-    import os
     import tempfile
 
     from rich.console import Console
 
     from physai_ros.cli.results import write_json
+    from physai_ros.evaluation.cluster import trial_crew
     from physai_ros.transfer.sim_to_real import Sim2RealConfig
     from physai_ros.transfer.transfer_run import TransferPlan, TransferRun
 
@@ -58,11 +59,10 @@ def transfer(
     if recordings is not None:
         _fit(console, task, recordings, robot, seed, json_file)
         return
-    count = len(os.sched_getaffinity(0)) if workers is None else workers
     config = Sim2RealConfig(demonstrations=demonstrations, updates=updates)
     plan = TransferPlan(task, twin_seed, method, real_episodes, seed, held_out, robot, config)
-    with tempfile.TemporaryDirectory(prefix="physai_transfer_") as folder:
-        run = TransferRun(out or Path(folder), count, lambda text: console.print(f"[dim]{text}[/dim]"))
+    with tempfile.TemporaryDirectory(prefix="physai_transfer_") as folder, trial_crew(workers, cluster) as crew:
+        run = TransferRun(out or Path(folder), crew, lambda text: console.print(f"[dim]{text}[/dim]"))
         row, result = run.run(plan)
     _show(console, row, result)
     if json_file is not None:

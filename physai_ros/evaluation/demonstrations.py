@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from physai_ros.curriculum.selector import ScenarioSelector
-from physai_ros.evaluation.parallel import run_trials
+from physai_ros.evaluation.parallel import TrialCrew
 from physai_ros.evaluation.scenario_sets import scenario_of, scenario_seeds
 from physai_ros.evaluation.start_judge import StartJudge
 from physai_ros.evaluation.trials import Trial, TrialResult, TrialSettings
@@ -37,7 +37,6 @@ class CollectionPlan:
         curriculum: how scenarios are chosen, one of `curriculum.selector.METHODS`.
         registry, policy: a version that tries every scenario first; where it fails, more is demonstrated.
         cameras, image_size: whose pictures are kept with the episodes, and their height and width [pixel].
-        workers: processes; 0 is this one.
     """
 
     task: str
@@ -52,13 +51,17 @@ class CollectionPlan:
     policy: str = ""
     cameras: tuple[str, ...] = ()
     image_size: int = 84
-    workers: int = 0
 
 
 def collect_demonstrations(
-    plan: CollectionPlan, on_result: Callable[[TrialResult], None] = lambda result: None
+    plan: CollectionPlan,
+    on_result: Callable[[TrialResult], None] = lambda result: None,
+    *,
+    crew: TrialCrew | None = None,
 ) -> list[TrialResult]:
     """Results of the demonstrations that were not there yet; `on_result` hears of each.
+
+    They are run by `crew`, without one in this process.
 
     A curriculum learns from how the policy did in a scenario, or without one from how the expert did, and asks the
     policy about start states. Run again after it was cut off, it chooses the same scenarios.
@@ -67,7 +70,7 @@ def collect_demonstrations(
         ValueError: an unknown curriculum, or a policy that is of another task.
         TrialError: an episode cannot be run or kept.
     """
-    task = load_task(plan.task)
+    task, crew = load_task(plan.task), crew or TrialCrew(0)
     store = EpisodeStore(plan.store)
     settings = TrialSettings(
         plan.task,
@@ -103,14 +106,14 @@ def collect_demonstrations(
             for index, scenario in zip(indices, scenarios, strict=True)
         ]
         missing = [trial for trial in trials if trial.episode_id not in store]
-        results += run_trials(missing, settings, workers=plan.workers, on_result=on_result)
+        results += crew.run(missing, settings, on_result=on_result)
         if chosen and indices.stop < plan.episodes:
-            for scenario, success in zip(scenarios, _successes(plan, trials, store), strict=True):
+            for scenario, success in zip(scenarios, _successes(plan, crew, trials, store), strict=True):
                 selector.report(scenario.parameters, success)
     return results
 
 
-def _successes(plan: CollectionPlan, trials: Sequence[Trial], store: EpisodeStore) -> list[bool]:
+def _successes(plan: CollectionPlan, crew: TrialCrew, trials: Sequence[Trial], store: EpisodeStore) -> list[bool]:
     """How the policy does in the scenarios of these trials, or where there is none, how the expert did."""
     if not plan.policy:
         return [store.summary(trial.episode_id).outcome.success for trial in trials]
@@ -118,4 +121,4 @@ def _successes(plan: CollectionPlan, trials: Sequence[Trial], store: EpisodeStor
     tried = [
         Trial(trial.index, trial.scenario_seed, plan.policy, scenario_json=trial.scenario_json) for trial in trials
     ]
-    return [result.success for result in run_trials(tried, settings, workers=plan.workers)]
+    return [result.success for result in crew.run(tried, settings)]

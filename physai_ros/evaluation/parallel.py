@@ -1,20 +1,16 @@
-"""Many trials over several processes; which process runs what makes no difference to the results."""
+"""Many trials over several workers; which of them runs what, and where, makes no difference to the results."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
-from pathlib import Path
+from functools import partial
 from queue import Empty, SimpleQueue
 from types import TracebackType
+from typing import Protocol
 
-import physai_ros
+from physai_ros.evaluation.trial_process import TrialProcess
 from physai_ros.evaluation.trials import Trial, TrialResult, TrialRunner, TrialSettings
 
 
@@ -26,12 +22,41 @@ class Cancelled(RuntimeError):
     """Somebody asked to stop; what had finished was reported to the callback before."""
 
 
+class Worker(Protocol):
+    """Runs one trial after another, elsewhere; `busy` is set by the crew that gives them."""
+
+    busy: bool
+
+    @property
+    def ended(self) -> bool:
+        """Whether it can be given nothing more."""
+
+    def use(self, settings: TrialSettings) -> None:
+        """Run what is given from now on by these settings."""
+
+    def give(self, trial: Trial) -> None:
+        """Begin with a trial; its result or `{"error": ...}` goes to the replies as a line, an empty one if it died."""
+
+    def reason(self) -> str:
+        """Why it died."""
+
+    def end(self) -> None:
+        """End it, whatever it is doing."""
+
+
+Replies = SimpleQueue  # of tuple[Worker, str]
+
+Engine = Callable[[TrialSettings, Replies], Worker]
+"""Starts a worker that replies there: `TrialProcess` on this machine, `cluster.RayCluster.start` on many."""
+
+
 def run_trials(
     trials: Iterable[Trial],
     settings: TrialSettings,
     *,
     workers: int = 0,
     niceness: int = 0,
+    engine: Engine | None = None,
     on_result: Callable[[TrialResult], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     enough: Callable[[], bool] = lambda: False,
@@ -41,34 +66,32 @@ def run_trials(
     Once `enough()` is true no further trial is begun; those that run are finished.
 
     `workers` 0 runs them in this process; from 1 on in processes of their own, with their own `niceness`, so that a
-    control loop nearby is not disturbed.
+    control loop nearby is not disturbed, or wherever `engine` starts them.
 
     Raises:
         TrialError: a trial cannot be run, or a process died.
         Cancelled: `cancelled()` became true.
     """
-    waiting = deque(trials)
-    if not waiting:
-        return []
-    heard = on_result or (lambda _result: None)
-    if workers <= 0:
-        return sorted(_run_here(waiting, settings, heard, cancelled, enough), key=lambda result: result.index)
-    with TrialCrew(workers, niceness) as crew:
-        return crew.run(waiting, settings, on_result=on_result, cancelled=cancelled, enough=enough)
+    with TrialCrew(workers, niceness, engine) as crew:
+        return crew.run(trials, settings, on_result=on_result, cancelled=cancelled, enough=enough)
 
 
 class TrialCrew:
-    """Processes that run trials, kept from call to call: to start one takes seconds.
+    """Workers that run trials, kept from call to call: to start one takes seconds.
 
     Not safe to share between threads.
     """
 
-    def __init__(self, workers: int, niceness: int = 0) -> None:
-        """At most so many processes, each with this niceness; they are started when there is work for them."""
-        self._most, self._niceness = workers, niceness
+    def __init__(self, workers: int, niceness: int = 0, engine: Engine | None = None) -> None:
+        """At most so many workers, started when there is work for them; 0: trials are run in this process.
+
+        They are processes with this niceness, or what `engine` starts.
+        """
+        self._most = workers
+        self._engine = engine or partial(TrialProcess, niceness=niceness)
         self._settings: TrialSettings | None = None
-        self._workers: list[_Worker] = []
-        self._replies: SimpleQueue[tuple[_Worker, str]] = SimpleQueue()
+        self._workers: list[Worker] = []
+        self._replies: Replies = SimpleQueue()
 
     def run(
         self,
@@ -82,9 +105,13 @@ class TrialCrew:
         """Results in the order of the trials' indices, as of `run_trials`.
 
         Raises:
-            TrialError, Cancelled: as `run_trials`; the processes are ended.
+            TrialError, Cancelled: as `run_trials`; the workers are ended.
         """
-        waiting = deque(trials)
+        waiting, heard = deque(trials), on_result or (lambda _result: None)
+        if not waiting:
+            return []
+        if self._most <= 0:
+            return sorted(_run_here(waiting, settings, heard, cancelled, enough), key=lambda result: result.index)
         if any(worker.ended for worker in self._workers):
             self.close()
         if settings != self._settings:
@@ -92,16 +119,16 @@ class TrialCrew:
             for worker in self._workers:
                 worker.use(settings)
         while len(self._workers) < min(self._most, len(waiting)):
-            self._workers.append(_Worker(settings, self._niceness, self._replies))
+            self._workers.append(self._engine(settings, self._replies))
         try:
-            results = self._run(waiting, on_result or (lambda _result: None), cancelled, enough)
+            results = self._run(waiting, heard, cancelled, enough)
         except BaseException:
             self.close()
             raise
         return sorted(results, key=lambda result: result.index)
 
     def close(self) -> None:
-        """End the processes, whatever they are doing."""
+        """End the workers, whatever they are doing."""
         for worker in self._workers:
             worker.end()
         self._workers.clear()
@@ -124,7 +151,7 @@ class TrialCrew:
     ) -> list[TrialResult]:
         total, results = len(waiting), []
         for worker in self._workers:
-            worker.give(waiting)
+            _give(worker, waiting)
         while any(worker.busy for worker in self._workers):
             if cancelled():
                 raise Cancelled(f"cancelled after {len(results)} of {total} episodes")
@@ -133,8 +160,7 @@ class TrialCrew:
             except Empty:
                 continue
             if not line:
-                code = worker.exit_code()
-                raise TrialError(f"a process that runs trials died (exit code {code}); run it again")
+                raise TrialError(f"a process that runs trials died ({worker.reason()}); run it again")
             reply = json.loads(line)
             if "error" in reply:
                 raise TrialError(reply["error"])
@@ -142,8 +168,15 @@ class TrialCrew:
             heard(results[-1])
             if enough():
                 waiting.clear()
-            worker.give(waiting)
+            _give(worker, waiting)
         return results
+
+
+def _give(worker: Worker, waiting: deque[Trial]) -> None:
+    """Hand over the next trial, where there is one left."""
+    worker.busy = bool(waiting)
+    if waiting:
+        worker.give(waiting.popleft())
 
 
 def _run_here(
@@ -169,71 +202,3 @@ def _run_here(
     except (LookupError, OSError, ValueError) as error:
         raise TrialError(str(error)) from error
     return results
-
-
-class _Worker:
-    """One process and the thread that reads its replies; an empty line says that it ended."""
-
-    def __init__(self, settings: TrialSettings, niceness: int, replies: SimpleQueue) -> None:
-        command = [sys.executable, "-m", "physai_ros.evaluation.worker"]
-        environment = dict(os.environ)
-        # Where this package lies in a source tree, the child must find the same one.
-        own = str(Path(physai_ros.__file__).resolve().parents[1])
-        environment["PYTHONPATH"] = os.pathsep.join([own, *filter(None, [environment.get("PYTHONPATH")])])
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment
-        )
-        if niceness:
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, niceness)
-        self.busy = False
-        self.use(settings)
-        self._reader = threading.Thread(target=self._read, args=(replies,), name="trial replies", daemon=True)
-        self._reader.start()
-
-    def use(self, settings: TrialSettings) -> None:
-        """Run what is handed over from now on by these settings."""
-        self._send(json.dumps({"settings": settings.to_json()}))
-
-    def give(self, waiting: deque[Trial]) -> None:
-        """Hand over the next trial, where there is one left."""
-        self.busy = bool(waiting)
-        if waiting:
-            self._send(json.dumps(asdict(waiting.popleft())))
-
-    @property
-    def ended(self) -> bool:
-        """Whether there is no such process any more."""
-        return self._process.poll() is not None
-
-    def exit_code(self) -> int:
-        """Exit code of the process, once it has ended."""
-        return self._process.wait(timeout=5.0)
-
-    def end(self) -> None:
-        """End the process, whatever it is doing."""
-        if self._process.poll() is None and self.busy:
-            self._process.kill()
-        self.busy = False
-        try:
-            self._process.stdin.close()
-        except OSError:
-            pass  # it died with words unread
-        try:
-            self._process.wait(timeout=10.0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._reader.join(timeout=5.0)
-        self._process.stdout.close()
-
-    def _send(self, line: str) -> None:
-        try:
-            self._process.stdin.write(line + "\n")
-            self._process.stdin.flush()
-        except OSError:
-            pass  # it has died; the reader says so
-
-    def _read(self, replies: SimpleQueue) -> None:
-        for line in self._process.stdout:
-            replies.put((self, line))
-        replies.put((self, ""))

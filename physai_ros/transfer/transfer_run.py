@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from physai_ros.evaluation.parallel import run_trials
+from physai_ros.evaluation.parallel import TrialCrew
 from physai_ros.evaluation.scenario_sets import scenario_seeds
 from physai_ros.evaluation.statistics import clopper_pearson
 from physai_ros.evaluation.trials import Trial, TrialSettings
@@ -51,9 +51,10 @@ class TransferPlan:
 class TransferRun:
     """Runs plans of one task, seed and robot; the first policy is trained once and kept in the registry."""
 
-    def __init__(self, folder: Path, workers: int = 0, on_event: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(self, folder: Path, crew: TrialCrew, on_event: Callable[[str], None] = lambda text: None) -> None:
+        """Keep policies in `folder`, and let `crew` judge them."""
         self.registry = PolicyRegistry(folder)
-        self._workers, self._on_event = workers, on_event
+        self._crew, self._on_event = crew, on_event
         self._first: dict[tuple[object, ...], str] = {}
         self._judged: dict[tuple[object, ...], int] = {}
 
@@ -125,7 +126,7 @@ class TransferRun:
             settings = TrialSettings(plan.task, str(self.registry.folder), plan.robot, twin=twin)
             seeds = scenario_seeds("held_out", plan.seed, plan.held_out)
             trials = [Trial(index, seed, version) for index, seed in enumerate(seeds)]
-            results = run_trials(trials, settings, workers=self._workers)
+            results = self._crew.run(trials, settings)
             self._judged[key] = sum(result.success for result in results)
             where = "in the nominal simulator" if twin is None else "on the twin"
             self._on_event(f"version {version} succeeds {where} in {self._judged[key]} of {plan.held_out}")

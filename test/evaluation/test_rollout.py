@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
+from physai_ros.evaluation.cluster import trial_crew
 from physai_ros.evaluation.parallel import Cancelled, TrialCrew, TrialError, run_trials
 from physai_ros.evaluation.rollout import Rollout
 from physai_ros.evaluation.scenario_sets import scenario_of, scenario_seeds
 from physai_ros.evaluation.trials import Trial, TrialSettings
+from physai_ros.evaluation.worker import TrialServer, versions
 from physai_ros.experience.episode import Episode, Purpose
 from physai_ros.experience.store import EpisodeStore
 from physai_ros.policy.registry import PolicyRegistry
@@ -156,3 +161,21 @@ def test_what_goes_wrong_in_a_worker_is_said_in_words(registry: PolicyRegistry) 
         run_trials([Trial(0, SEEDS[0], "000001")], TrialSettings("fly", str(registry.folder)), workers=1)
     with pytest.raises(Cancelled):
         run_trials([Trial(0, SEEDS[0], "000001")], settings, workers=1, cancelled=lambda: True)
+
+
+def test_without_ray_there_is_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(TrialError, match=r"needs Ray, which is not installed: pip install 'physai_ros\[cluster\]'"):
+        with trial_crew(None, "auto"):
+            pass
+
+
+def test_a_machine_that_would_give_other_results_gives_none(tmp_path: Path) -> None:
+    settings, trial = (
+        TrialSettings("reach").to_json(),
+        json.dumps(asdict(Trial(0, SEEDS[0], "", int(Purpose.DEMONSTRATE)))),
+    )
+    strange = TrialServer(versions() | {"mujoco": "2.0"}, str(tmp_path)).answer(settings, trial)
+    assert "results would differ" in json.loads(strange)["error"]
+    elsewhere = TrialServer(versions(), str(tmp_path / "none")).answer(settings, trial)
+    assert "No such file or directory" in json.loads(elsewhere)["error"]
