@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from physai_ros.cli.rollout_speed import Row
 
 
 def evaluation(
     runs: Annotated[int, typer.Option(min=100, max=1_000_000, help="Simulated evaluations a row.")] = 10_000,
     registry: Annotated[
-        Path | None, typer.Option(help="Registry whose active policy is run by one process and by several.")
+        Path | None,
+        typer.Option(help="Registry whose active policy is run by one process and by several, beside MuJoCo."),
     ] = None,
     episodes: Annotated[int, typer.Option(min=2, help="Of that policy, each time.")] = 40,
     seed: Annotated[int, typer.Option(min=0, help="Of the simulated evaluations and of the scenarios.")] = 0,
@@ -43,7 +47,8 @@ def evaluation(
         )
     console.print(table)
     if registry is not None:
-        figures |= _speed(registry, episodes, seed)
+        speeds, rounds = _speed(registry, episodes, seed)
+        figures, rows = figures | speeds, [*rows, *rounds]
     shown = Table("figure", "value", box=None)
     for name, value in figures.items():
         shown.add_row(name, f"{value:.4g}")
@@ -52,34 +57,15 @@ def evaluation(
         write_json(json_file, "bench evaluation", seed, figures, rows=rows)
 
 
-def _speed(registry: Path, episodes: int, seed: int) -> dict[str, float]:
-    """Episodes a second of one process that runs them in turn, and of one process a core; processes run already."""
-    import os
-
-    from physai_ros.evaluation.parallel import TrialCrew, run_trials
+def _speed(registry: Path, episodes: int, seed: int) -> tuple[dict[str, float], list[Row]]:
+    from physai_ros.cli.rollout_speed import rollout_speed
+    from physai_ros.evaluation.cluster import trial_crew
     from physai_ros.evaluation.protocol import resolve_version
-    from physai_ros.evaluation.scenario_sets import scenario_seeds
-    from physai_ros.evaluation.trials import Trial, TrialSettings
+    from physai_ros.evaluation.trials import TrialSettings
     from physai_ros.policy.registry import PolicyRegistry
 
     versions = PolicyRegistry(registry)
     version = resolve_version(versions, "current")
     settings = TrialSettings(versions.manifest(version).task, str(registry))
-    trials = [Trial(i, s, version) for i, s in enumerate(scenario_seeds("nominal", seed, episodes))]
-    workers = len(os.sched_getaffinity(0))
-    run_trials(trials[:1], settings)  # what is imported and read once is not the loop's
-    began = time.monotonic()
-    in_turn = run_trials(trials, settings)
-    sequential = time.monotonic() - began
-    with TrialCrew(workers) as crew:
-        crew.run(trials[:workers], settings)
-        began = time.monotonic()
-        beside = crew.run(trials, settings)
-        parallel = time.monotonic() - began
-    same = [a.outcome() == b.outcome() for a, b in zip(in_turn, beside, strict=True)]
-    return {
-        "workers": float(workers),
-        "episodes_per_second_sequential": episodes / sequential,
-        "episodes_per_second": episodes / parallel,
-        "identical_results": sum(same) / len(same),
-    }
+    with trial_crew(None) as crew:
+        return rollout_speed(settings, version, episodes, seed, crew)

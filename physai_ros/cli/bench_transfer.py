@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from physai_ros.transfer.transfer_run import Row
+    from physai_ros.evaluation.parallel import TrialCrew
+    from physai_ros.transfer.transfer_run import Row, TransferRun
 
 _MILESTONES = (10, 25, 50)
 
@@ -34,18 +35,22 @@ def transfer(
     workers: Workers = None,
     cluster: Cluster = "",
     results: Annotated[Path | None, typer.Option(help="Rows are kept here; run again, it goes on.")] = None,
+    speed_episodes: Annotated[
+        int, typer.Option(min=0, help="Each time, by one worker, by all, and by MuJoCo alone; 0: not measured.")
+    ] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Of scenarios, randomization and training.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
     """The gap without randomization, and the share of it that each method recovers after 10, 25 and 50 real episodes.
 
-    A fit's held-out gap and what it identified stand in the rows.
+    A fit's held-out gap and what it identified stand in the rows. Then the speed of simulated episodes is measured.
     """
     import tempfile
 
     from rich.console import Console
 
     from physai_ros.cli.results import write_json
+    from physai_ros.cli.rollout_speed import told
     from physai_ros.cli.sampler_study import RowFile
     from physai_ros.evaluation.cluster import trial_crew
     from physai_ros.transfer.adaptation import METHODS
@@ -79,17 +84,33 @@ def transfer(
                         row["recipe"] = [demonstrations, updates]
                         file.add(row)
                     rows.append(row)
+        speeds, rounds = _speed(run, chosen[0], speed_episodes, seed, crew) if speed_episodes else ({}, [])
     figures = gap_figures(rows)
     for method in (name for name in names if name != "none"):
         for episodes in _MILESTONES:
             figures |= recovery_figures(rows, method, episodes)
     console.print(_table(rows, names, figures))
+    if speeds:
+        console.print(told(speeds))
     if not full:
         console.print("[dim]A smoke run: too few twins and rollouts to say anything of the methods.[/dim]")
     if json_file is not None:
         wanted = ("recovered_fixed_25", "recovered_adaptive_25", "recovered_adaptive_50")
         unmeasured = dict.fromkeys(wanted, float("nan"))
-        write_json(json_file, "bench transfer", seed, unmeasured | figures, rows=rows)
+        write_json(json_file, "bench transfer", seed, unmeasured | figures | speeds, rows=[*rows, *rounds])
+
+
+def _speed(
+    run: TransferRun, task: str, episodes: int, seed: int, crew: TrialCrew
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Of a policy that was trained here, or of the expert where all rows were there already."""
+    from physai_ros.cli.rollout_speed import rollout_speed
+    from physai_ros.evaluation.trials import TrialSettings
+
+    registry = run.registry
+    mine = [version for version in registry.versions() if registry.manifest(version).task == task]
+    settings = TrialSettings(task, str(registry.folder))
+    return rollout_speed(settings, mine[0] if mine else "", episodes, seed, crew)
 
 
 def _table(rows: Sequence[Row], methods: Sequence[str], figures: dict[str, float]) -> Table:

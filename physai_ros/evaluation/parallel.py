@@ -93,6 +93,11 @@ class TrialCrew:
         self._workers: list[Worker] = []
         self._replies: Replies = SimpleQueue()
 
+    @property
+    def workers(self) -> int:
+        """How many there are at most; 0: trials are run in this process."""
+        return self._most
+
     def run(
         self,
         trials: Iterable[Trial],

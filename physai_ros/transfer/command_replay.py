@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from queue import SimpleQueue
 
 import numpy as np
 
@@ -18,6 +23,7 @@ STRIDE = 10
 MOST_CYCLES = 400
 """Control cycles of an episode that are replayed: later an arm that failed stands still, or repeats itself."""
 
+_MOST_THREADS = 4  # more would wait for each other: Python alone can run in one at a time
 _STILL = 5  # cycles at the start of an episode over which perceived poses are averaged
 _NOISELESS = dict.fromkeys(("encoder_noise", "object_noise", "force_noise", "camera_noise", "depth_noise"), 0.0)
 
@@ -62,11 +68,31 @@ class CommandReplay:
     def __init__(self, spec: RobotSpec, task: Task) -> None:
         self.task = task
         self._arm = SimulatedArm(spec, task)
+        others = min(len(os.sched_getaffinity(0)), _MOST_THREADS) - 1
+        self._arms: SimpleQueue[SimulatedArm] = SimpleQueue()
+        for arm in (self._arm, *(SimulatedArm(spec, task) for _ in range(others))):
+            self._arms.put(arm)
+        self._threads = ThreadPoolExecutor(others + 1, "command replay")
         self._heights = {item.name: item.size[2] for item in task.objects}
 
     def run(self, episode: Episode, physics: PhysicsParameters, most_cycles: int = MOST_CYCLES) -> dict[str, Channel]:
         """What would have been measured, without noise, in the channels of `channels_of` but the result."""
-        arm, series = self._arm, episode.series
+        arm = self._arms.get()
+        try:
+            return self._played(arm, episode, physics, most_cycles)
+        finally:
+            self._arms.put(arm)
+
+    def run_all(
+        self, episodes: Sequence[Episode], physics: PhysicsParameters, most_cycles: int = MOST_CYCLES
+    ) -> list[dict[str, Channel]]:
+        """What `run` gives of each, several at a time: while MuJoCo steps one arm, Python is free for the next."""
+        return list(self._threads.map(partial(self.run, physics=physics, most_cycles=most_cycles), episodes))
+
+    def _played(
+        self, arm: SimulatedArm, episode: Episode, physics: PhysicsParameters, most_cycles: int
+    ) -> dict[str, Channel]:
+        series = episode.series
         physics = physics.with_values(_NOISELESS)
         arm.reset(self.start(episode, physics), 0, physics)
         joints, gripper, wrench, pads, positions, yaws = [], [], [], [], [], []

@@ -59,9 +59,7 @@ class FitProblem:
         moving = physics.with_values({"goal_x": 0.0, "goal_y": 0.0, "goal_z": 0.0})
         if moving not in self._simulated:
             self._simulated = dict(list(self._simulated.items())[-1:])
-            self._simulated[moving] = [
-                self._replay.run(episode, moving, self._most_cycles) for episode in self._episodes
-            ]
+            self._simulated[moving] = self._replay.run_all(self._episodes, moving, self._most_cycles)
             self.simulations += len(self._episodes)
         for target, simulated in zip(self._targets, self._simulated[moving], strict=True):
             for name, channel in target.items():

@@ -145,6 +145,8 @@ def test_a_bench_goes_on_where_it_was(tmp_path):
         "100",
         "--held-out",
         "5",
+        "--speed-episodes",
+        "2",
     ]
     command = ["bench", "transfer", *options, "--workers", "0", "--results", str(rows)]
     invoke = partial(CliRunner().invoke, app, [*command, "--json", str(tmp_path / "figures.json")])
@@ -153,6 +155,9 @@ def test_a_bench_goes_on_where_it_was(tmp_path):
     assert invoke().exit_code == 0 and rows.read_text() == kept
     figures = json.loads((tmp_path / "figures.json").read_text())["figures"]
     assert {"gap_without", "recovered_fixed_25", "recovered_adaptive_25", "recovered_adaptive_50"} <= set(figures)
+    assert figures["episodes_per_second_mujoco"] > figures["episodes_per_second_sequential"] > 0.0
+    assert {"episodes_per_second", "parallel_speed_up", "mujoco_share"} <= set(figures)
+    assert figures["identical_results"] == 1.0
 
 
 def test_methods_are_what_the_command_says():
