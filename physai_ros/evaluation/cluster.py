@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from physai_ros.evaluation.parallel import TrialCrew, TrialError
 from physai_ros.evaluation.trials import Trial, TrialSettings
 from physai_ros.evaluation.worker import TrialServer, versions
 
+_PATIENCE = 5.0  # [s] for a cluster to answer at all
 _TRIES = 3  # of a trial whose worker dies: a machine may be lost, a trial that ends its process does so each time
 
 
@@ -59,8 +61,9 @@ class RayCluster:
         self._connected = not self._ray.is_initialized()
         if self._connected:
             try:
+                _knock(address)
                 self._ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-            except (ConnectionError, RuntimeError, ValueError) as error:
+            except (OSError, RuntimeError, ValueError) as error:
                 raise TrialError(
                     f"there is no Ray cluster at '{address}' ({_first_line(error)}); start one by ray start --head, or "
                     "leave --cluster out to run on this machine"
@@ -122,6 +125,17 @@ def _ray() -> ModuleType:
     except ImportError as error:
         raise TrialError("a cluster needs Ray, which is not installed: pip install 'physai_ros[cluster]'") from error
     return ray
+
+
+def _knock(address: str) -> None:
+    """Try HOST:PORT for a moment, since Ray itself waits for minutes where nobody answers.
+
+    Raises:
+        OSError: nobody does.
+    """
+    host, _, port = (os.environ.get("RAY_ADDRESS", "") if address == "auto" else address).rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
 
 
 def _first_line(error: BaseException) -> str:

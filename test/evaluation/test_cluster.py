@@ -19,6 +19,9 @@ from physai_ros.evaluation.scenario_sets import scenario_seeds
 from physai_ros.evaluation.trials import Trial, TrialResult, TrialSettings
 from physai_ros.policy.registry import PolicyRegistry
 
+# Ray turns a loopback address into the machine's own, and then listens everywhere, unless it is a cluster of one; it
+# reads this when it is imported.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 ray = pytest.importorskip("ray", reason="Ray is an optional extra (requirements/cluster.txt)")
 
 SEEDS = scenario_seeds("nominal", 0, 6)
@@ -27,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayCluster]:
-    """Two cores on the loopback interface, without a dashboard."""
+    """Two cores on the loopback interface alone, without a dashboard."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
@@ -38,8 +41,11 @@ def cluster() -> Iterator[RayCluster]:
             object_store_memory=80 * 1024**2,
             _node_ip_address="127.0.0.1",
         )
-        yield RayCluster("auto")
-        ray.shutdown()
+        try:
+            assert ray.nodes()[0]["NodeManagerAddress"] == "127.0.0.1"
+            yield RayCluster("auto")
+        finally:
+            ray.shutdown()
 
 
 @pytest.fixture(scope="module")
