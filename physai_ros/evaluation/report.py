@@ -12,6 +12,7 @@ import jinja2
 
 from physai_ros.evaluation import report_figures as draw
 from physai_ros.evaluation.report_tables import read_table
+from physai_ros.evaluation.report_timing import draw_timing, timing_table
 from physai_ros.evaluation.report_versions import draw_health, draw_versions
 from physai_ros.evaluation.run_record import ComparisonRow, HeldOutEvaluation, RunRecord
 from physai_ros.evaluation.run_sources import read_run
@@ -56,6 +57,13 @@ _PICTURES = (
         draw_health,
     ),
     _Picture(
+        "timing.png",
+        "Timing of control",
+        "What the nodes of control told every second: how long their cycles took, how old what they acted on was, "
+        "and where a deadline was missed. Logarithmic.",
+        draw_timing,
+    ),
+    _Picture(
         "gate.png",
         "What was worth learning from",
         "Left: share of each kind of sample in what was offered to the gate and in what received a gradient; kinds may "
@@ -83,6 +91,7 @@ def write_report(folder: Path, out: Path | None = None, results: Sequence[Path] 
         ValueError: the folder holds no run, a picture that it names is missing, or a file is no result.
     """
     run, tables = read_run(folder), [read_table(path) for path in results]
+    timing = timing_table(run)
     out = folder if out is None else out
     out.mkdir(parents=True, exist_ok=True)
     pictures = [
@@ -110,7 +119,7 @@ def write_report(folder: Path, out: Path | None = None, results: Sequence[Path] 
             comparisons=[_comparison_row(name, comparison) for name, comparison in comparisons],
             changes=run.changes,
             tests=[_test_row(test) for test in run.tests],
-            tables=tables,
+            tables=tables if timing is None else [timing, *tables],
             notes=run.notes,
             figures=[(name, _number(value)) for name, value in run.figures.items()],
             machine=list(run.machine.items()),

@@ -128,6 +128,23 @@ class LatencyRow:
     budget: float = float("nan")
 
 
+@dataclass(frozen=True)
+class TimingRow:
+    """What one node of control took until `wall_time` [s] since the row before.
+
+    `cycle` and `age`, of what it acted on, are median, 95th and 99th percentile and maximum [ms]; `deadline` [ms] is
+    what a cycle may take, NaN in lock-step, where nothing is due.
+    """
+
+    node: str
+    wall_time: float
+    cycles: int
+    missed: int
+    deadline: float
+    cycle: tuple[float, ...]
+    age: tuple[float, ...]
+
+
 @dataclass
 class RunRecord:
     """Everything that the report of one run is drawn from."""
@@ -153,6 +170,7 @@ class RunRecord:
     tests: list[ComparisonRow] = field(default_factory=list)
     health: list[HealthRow] = field(default_factory=list)
     latency: list[LatencyRow] = field(default_factory=list)
+    timing: list[TimingRow] = field(default_factory=list)
 
     def write(self, folder: Path) -> Path:
         """The path of `run.json`, replaced in one step, so that a reader never sees half of it."""
@@ -197,6 +215,7 @@ _ROWS: dict[str, Any] = {
     "tests": ComparisonRow,
     "health": HealthRow,
     "latency": LatencyRow,
+    "timing": TimingRow,
 }
 
 

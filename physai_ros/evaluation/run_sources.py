@@ -9,6 +9,7 @@ from pathlib import Path
 from physai_ros import __version__
 from physai_ros.evaluation.jobs import JobStatus, read_status
 from physai_ros.evaluation.run_record import ComparisonRow, EpisodeRow, HealthRow, LatencyRow, PolicyChange, RunRecord
+from physai_ros.evaluation.timing import timing_of
 from physai_ros.experience.episode import Purpose
 from physai_ros.experience.store import EpisodeStore, StoreError
 from physai_ros.feedback.collector import EpisodeFeedbackRecord
@@ -21,7 +22,7 @@ _LATENCY = re.compile(r"(?P<name>\w+)_p50_ms")
 
 
 def read_run(folder: Path) -> RunRecord:
-    """The record of a run, with tests, health and latency where they can be found.
+    """The record of a run, with tests, health, latency and timing where they can be found.
 
     `physai demo` leaves `run.json`; of any other run folder, such as that of `physai up`, the episode store and the
     registry are read.
@@ -36,6 +37,7 @@ def read_run(folder: Path) -> RunRecord:
     run.tests = run.tests or tests_in(folder / "registry" / "evaluations")
     run.health = run.health or health_of(run.episodes)
     run.latency = run.latency or latency_of(run.figures)
+    run.timing = run.timing or timing_of(folder)
     return run
 
 

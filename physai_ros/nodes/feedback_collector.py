@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
+from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import CompressedImage, Image
 
 from physai_ros import msg
@@ -12,6 +13,7 @@ from physai_ros.experience.messages import PICTURE_TYPE, TOPIC_TYPES
 from physai_ros.experience.retention import prune
 from physai_ros.experience.store import EpisodeStore
 from physai_ros.experience.summary import EpisodeSummary
+from physai_ros.experience.timing_log import TimingLog
 from physai_ros.feedback.collector import DEFAULT_FORCE_BUDGET, EpisodeFeedbackRecord, PhysicalFeedbackCollector
 from physai_ros.feedback.live import LiveRecording
 from physai_ros.ros import qos
@@ -38,6 +40,9 @@ class Parameters:
     cameras: tuple[str, ...] = parameter((), "Cameras to record, as in camera/<name>/image_raw; compressed here.")
     compressed_cameras: tuple[str, ...] = parameter((), "Cameras to record as they come, as in .../compressed.")
     quota: float = parameter(0.0, "Size that the store may have [GB]; 0: as large as the disk.", minimum=0.0)
+    timing_log: str = parameter(
+        "", "File to which the times that the nodes of control tell are appended; empty: none is kept."
+    )
     keep_training: int = parameter(2000, "Newest training episodes that are kept whatever the quota.", minimum=1)
 
 
@@ -76,6 +81,10 @@ class FeedbackCollector(ManagedNode):
             self.subscribe(
                 CompressedImage, f"camera/{camera}/image_raw/compressed", on_image, qos.SENSOR_RECORD, raw=True
             )
+        self._timing: TimingLog | None = None
+        if self.parameters.timing_log:
+            self._timing = TimingLog(Path(self.parameters.timing_log))
+            self.subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.EVENT)
         self.every(POLL_PERIOD, self._poll)
 
     def activate(self) -> None:
@@ -90,6 +99,8 @@ class FeedbackCollector(ManagedNode):
         """Close the episode that is being recorded; it is marked as not complete."""
         for summary in self._live.close():
             self._announce(summary)
+        if self._timing is not None:
+            self._timing.close()
 
     def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
         """Error while the disk takes nothing, warning once samples were lost."""
@@ -107,6 +118,8 @@ class FeedbackCollector(ManagedNode):
         }
         if live.error:
             return ERROR, live.error, values
+        if self._timing is not None and self._timing.error:
+            return WARN, self._timing.error, values | {"unwritten_timing": self._timing.unwritten}
         if self._over_quota:
             text = f"the store is {self._over_quota / 1e6:.0f} MB over its quota and all of it is needed"
             return WARN, text, values
@@ -124,6 +137,12 @@ class FeedbackCollector(ManagedNode):
     def _on_picture(self, camera: str, type_name: str, data: bytes) -> None:
         if self.active:
             self._live.add_picture(camera, data, type_name, self._log_time())
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        """What the nodes of this namespace tell of their cycles."""
+        for status in message.status:
+            if status.name.startswith(self.get_namespace().rstrip("/") + "/"):
+                self._timing.add(status.hardware_id, {pair.key: pair.value for pair in status.values})
 
     def _poll(self) -> None:
         for summary in self._live.poll(time.monotonic()):

@@ -73,7 +73,7 @@ class HardwareNode(ManagedNode):
         self.subscribe(msg.SafeCommand, "safe_command", self._on_command, qos.COMMAND)
         serve_driver(self, self._arm)
         self.serve(Trigger, "driver/recover", self._recover)
-        self.every(spec.control_period, self._tick)
+        self.every(spec.control_period, self.time_cycles(spec.control_period, self._tick))
         self._fault = DriverFault.NONE
 
     def activate(self) -> None:

@@ -276,6 +276,8 @@ class SafetyMonitor(ManagedNode):
         command.token = self._token
         self._answer, self._command = to_message(command), command
         self._commands.publish(self._answer)
+        if command.source == CommandSource.POLICY and gate.proposal is not None:
+            self.cycle_times.add_age(state.stamp - gate.proposal.observation_stamp)
         operator = command.source == CommandSource.OPERATOR
         self._journal.decision(command, intervention.action if operator else gate.proposal)
         if self._supervisor.state != before:

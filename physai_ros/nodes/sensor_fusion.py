@@ -216,6 +216,7 @@ class SensorFusion(ManagedNode):
         if fused is None:
             return
         self._states.publish(to_message(fused))
+        self.cycle_times.add_age(max((m.age for m in fused.modalities if m.valid), default=0.0))
         self._modalities = fused.modalities
         self._fused += 1
 

@@ -16,7 +16,8 @@ class CycleTimes:
     """Times the cycles of one node and sums them up, about once a second.
 
     A deadline is missed by a cycle that takes longer than `period` [s], and by every whole period more than one that
-    lies between the begins of two. While not `paced`, where time is driven by answers, nothing is missed.
+    lies between the begins of two. While not `paced`, where time is driven by answers, nothing is due and nothing is
+    missed.
     """
 
     def __init__(self, period: float) -> None:
@@ -60,12 +61,17 @@ class CycleTimes:
 
     def values(self) -> dict[str, str]:
         """Figures since the last call, as `/diagnostics` takes them; the counts are since the last reset."""
-        if self._durations:
-            times = 1e3 * np.array(self._durations)
-            p50, p95, p99 = np.percentile(times, [50, 95, 99])
-            self._last = {"cycle_p50_ms": p50, "cycle_p95_ms": p95, "cycle_p99_ms": p99, "cycle_max_ms": times.max()}
-        if self._ages:
-            self._last["observation_age_p99_ms"] = 1e3 * float(np.percentile(self._ages, 99))
+        self._last |= _figures("cycle", self._durations) | _figures("observation_age", self._ages)
         self._durations, self._ages = [], []
         figures = {name: f"{value:.3f}" for name, value in self._last.items()}
+        if self.paced:
+            figures["deadline_ms"] = f"{1e3 * self._period:.3f}"
         return figures | {"cycles": str(self.cycles), "missed_deadlines": str(self.missed)}
+
+
+def _figures(name: str, seconds: list[float]) -> dict[str, float]:
+    """Percentiles and maximum [ms] of times [s]; nothing of no times."""
+    if not seconds:
+        return {}
+    names = (f"{name}_{share}_ms" for share in ("p50", "p95", "p99", "max"))
+    return dict(zip(names, 1e3 * np.percentile(seconds, [50, 95, 99, 100]), strict=True))
