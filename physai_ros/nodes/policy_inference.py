@@ -18,7 +18,7 @@ from physai_ros.policy.lock_step import LockStepOrder
 from physai_ros.policy.predictor import AsQuick, Predictor
 from physai_ros.policy.registry import PolicyRegistry
 from physai_ros.policy.runtime import ActingPolicy, PolicyRuntime, warm_up
-from physai_ros.policy.runtimes import RUNTIMES, acting_by
+from physai_ros.policy.runtimes import PERMITTED, REDUCED, RUNTIMES, acting_by
 from physai_ros.policy.sight import CameraMemory
 from physai_ros.robot.action import ALARM_LEVEL
 from physai_ros.robot.hold import hold_action
@@ -49,7 +49,12 @@ class Parameters:
     runtime: str = parameter(
         "auto",
         "What computes the network; auto: the quickest that agrees, by a trial. In lock-step always the same one.",
-        choices=("auto", *RUNTIMES),
+        choices=("auto", *RUNTIMES, *REDUCED),
+    )
+    precision: str = parameter(
+        "full",
+        "What auto may choose from; reduced: files of fp16 and int8 too, within 0.02 of the action scale.",
+        choices=tuple(PERMITTED),
     )
     patience: float = parameter(
         0.25,
@@ -189,9 +194,8 @@ class PolicyInference(ManagedNode):
         runtime.load(self._registry, version)
         policy = runtime.policy
         if self.parameters.mode == "paced":
-            acting, self._computed_by[version] = acting_by(
-                policy, self.parameters.runtime, self._registry.folder / version
-            )
+            p, folder = self.parameters, self._registry.folder / version
+            acting, self._computed_by[version] = acting_by(policy, p.runtime, folder, precision=p.precision)
             policy.act_by(acting)
             warm_up(policy)
         return policy

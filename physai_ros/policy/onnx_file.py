@@ -18,15 +18,17 @@ import torch
 from physai_ros.durable import replace_file
 from physai_ros.policy.activation import PolicyFileError
 from physai_ros.policy.deciding import INPUTS, OUTPUTS, Deciding, DecisionInputs, DecisionOutputs, sample_inputs
+from physai_ros.policy.reduced_onnx import reduced
 from physai_ros.policy.registry import Policy, PolicyManifest
 
-FILE = "policy.onnx"
+FILES = {"full": "policy.onnx", "fp16": "policy.fp16.onnx", "int8": "policy.int8.onnx"}
+"""Names beside a version's weights, by precision."""
 OPSET = 18
 _EXPORTS = ("onnx", "onnxscript", "onnxruntime")
 
 
-def export_onnx(policy: Policy, path: Path) -> None:
-    """Write a version to an ONNX file that computes one decision.
+def export_onnx(policy: Policy, path: Path, precision: str = "full") -> None:
+    """Write a version to an ONNX file that computes one decision, in one of `PRECISIONS`.
 
     Inputs and outputs are those of `policy.deciding`; normalization and the mean over the ensemble are inside. What an
     edge computer must know besides (layout of the observation, action axes and scale, cameras) is in the file's
@@ -52,9 +54,10 @@ def export_onnx(policy: Policy, path: Path) -> None:
             external_data=False,
         )
     )
-    model = program.model_proto
+    model = _quietly(lambda: reduced(program.model_proto, precision))
     entry = model.metadata_props.add()
-    entry.key, entry.value = "physai", json.dumps(edge_description(policy.manifest))
+    entry.key = "physai"
+    entry.value = json.dumps(edge_description(policy.manifest) | {"precision": precision})
     onnx.checker.check_model(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, model.SerializeToString())

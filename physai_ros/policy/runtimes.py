@@ -21,14 +21,19 @@ from physai_ros.policy.acting import ActingNetwork, EagerDecider, SensingNetwork
 from physai_ros.policy.activation import PolicyFileError
 from physai_ros.policy.deciding import Deciding, DecisionInputs, DecisionOutputs, sample_inputs
 from physai_ros.policy.network import Architecture, RobotPolicyNetwork
-from physai_ros.policy.onnx_file import FILE, OnnxDecider
+from physai_ros.policy.onnx_file import FILES, OnnxDecider
+from physai_ros.policy.parity import Differences, differences, objection
 from physai_ros.policy.registry import Policy
 
 RUNTIMES = ("numpy", "eager", "torchscript", "onnx")
 """Ways to compute: plain matrices (perceptrons alone), torch as it is, traced and frozen, and ONNX Runtime."""
-PARITY = 1e-5
-"""Largest difference to `eager` in anything that a decision gives; a runtime that departs further is not used."""
-_PROBES, _ROUNDS = 16, 60
+REDUCED = ("onnx_fp16", "onnx_int8")
+"""ONNX Runtime on files of reduced precision (`policy.reduced_onnx`), which differ within a bound (`policy.parity`)."""
+PERMITTED = {"full": RUNTIMES, "reduced": RUNTIMES + REDUCED}
+"""What may be chosen from, by what the user permits."""
+WORTH = 0.9
+"""Share of the time of the quickest full one below which one of reduced precision is worth its difference."""
+_ROUNDS = 60
 
 Acting = ActingNetwork | SensingNetwork
 
@@ -37,6 +42,7 @@ Acting = ActingNetwork | SensingNetwork
 class RuntimeTrial:
     """Median time of a decision [ms] and largest difference to `eager` by runtime, and why others are out.
 
+    The difference is in anything that a decision gives; under reduced precision in action, value and uncertainty.
     `chosen` is the quickest of those that agree; `cached` says whether it was measured before.
     """
 
@@ -86,90 +92,88 @@ def make(policy: Policy, runtime: str, folder: Path | None = None) -> Acting:
         if not network.architecture.is_plain:
             raise PolicyFileError("plain matrices compute perceptrons alone")
         return ActingNetwork(network)
-    if runtime != "onnx":
-        raise ValueError(f"there is no runtime '{runtime}'; there are {', '.join(RUNTIMES)}")
+    if runtime not in ("onnx", *REDUCED):
+        raise ValueError(f"there is no runtime '{runtime}'; there are {', '.join(RUNTIMES + REDUCED)}")
     if find_spec("onnxruntime") is None:
         raise PolicyFileError("onnxruntime is not installed: pip install 'physai_ros[edge]'")
-    if folder is None or not (folder / FILE).exists():
-        raise PolicyFileError("the version was not exported: physai export onnx")
-    decider = OnnxDecider(folder / FILE, torch.get_num_threads())
+    precision = runtime.removeprefix("onnx").removeprefix("_") or "full"
+    if folder is None or not (folder / FILES[precision]).exists():
+        raise PolicyFileError(f"the version was not exported: physai export onnx --precision {precision}")
+    file = folder / FILES[precision]
+    decider = OnnxDecider(file, torch.get_num_threads())
     if decider.description.get("weights_sha256") != policy.manifest.sha256:
-        raise PolicyFileError(f"{folder / FILE} was exported from other weights; export the version again")
+        raise PolicyFileError(f"{file} was exported from other weights; export the version again")
     return SensingNetwork(network, decider)
 
 
-def acting_by(policy: Policy, runtime: str, folder: Path | None = None) -> tuple[Acting, str]:
-    """What decides as a policy does, and its name: by a runtime, or by the quickest (`auto`).
+def acting_by(
+    policy: Policy, runtime: str, folder: Path | None = None, *, precision: str = "full"
+) -> tuple[Acting, str]:
+    """What decides as a policy does, and its name: by a runtime, or by the quickest of those permitted (`auto`).
 
     Raises:
         PolicyFileError: that runtime cannot compute this policy, or departs from it.
     """
     if runtime == "auto":
-        acting, trial = choose(policy, folder)
+        acting, trial = choose(policy, folder, precision=precision)
         return acting, trial.chosen
     acting = make(policy, runtime, folder)
-    if (departure := difference(policy, acting)) > PARITY:
-        raise PolicyFileError(
-            f"{runtime} departs by {departure:.2g} from the policy, at most {PARITY:g} is allowed; set runtime to auto"
-        )
+    problem = objection(policy, differences(policy, acting), reduced=runtime in REDUCED)
+    if problem:
+        raise PolicyFileError(f"{runtime} {problem}; set runtime to auto")
     return acting, runtime
 
 
-def difference(policy: Policy, acting: Acting, seed: int = 0) -> float:
-    """Largest difference between what a runtime and `eager` decide on sample inputs, in any of their outputs."""
-    reference = SensingNetwork(policy.network, EagerDecider(policy.network))
-    generator, largest = np.random.default_rng(seed), 0.0
-    for _ in range(_PROBES):
-        inputs = sample_inputs(policy.manifest.architecture, generator)
-        for each in (acting, reference):
-            each.start_episode()
-        for observation in inputs.observations[np.isfinite(inputs.observations).all(axis=1)]:
-            expected = reference.predict(observation, inputs.image, inputs.seen)
-            given = acting.predict(observation, inputs.image, inputs.seen)
-            pairs = [(given.actions, expected.actions), (given.value, expected.value)]
-            pairs += [(given.uncertainty, expected.uncertainty), (given.features, expected.features)]
-            largest = max(largest, *(float(np.abs(np.subtract(*pair)).max()) for pair in pairs))
-    acting.start_episode()
-    return largest if np.isfinite(largest) else float("inf")
-
-
-def choose(policy: Policy, folder: Path | None = None, *, cache: Path | None = None) -> tuple[Acting, RuntimeTrial]:
+def choose(
+    policy: Policy, folder: Path | None = None, *, cache: Path | None = None, precision: str = "full"
+) -> tuple[Acting, RuntimeTrial]:
     """The quickest of what decides as a policy does, and what the trial found.
 
     Which is the quickest is measured once for an architecture, a machine and the libraries' versions, and kept in
-    `cache`; that it agrees with `eager` is looked at every time.
+    `cache`; that it agrees with `eager` is looked at every time. Where reduced precision is permitted, it is chosen
+    only where it is a tenth quicker than the others (`WORTH`).
     """
     file = cache or cache_file()
-    key = _key(policy.manifest.architecture, exported=folder is not None and (folder / FILE).exists())
+    key = _key(policy.manifest.architecture, precision, folder)
     known = _read(file).get(key)
     if known is not None:
         try:
             acting = make(policy, known["chosen"], folder)
-            found = difference(policy, acting)
-            if found <= PARITY:
-                departure = {known["chosen"]: found}
+            found = differences(policy, acting)
+            if not objection(policy, found, reduced=known["chosen"] in REDUCED):
+                departure = {known["chosen"]: _told(known["chosen"], found)}
                 return acting, RuntimeTrial(known["chosen"], known["median_ms"], departure, known["refused"], True)
         except PolicyFileError:
             pass  # what was the quickest is not there any more
     candidates: dict[str, Acting] = {}
     departures: dict[str, float] = {}
     refused: dict[str, str] = {}
-    for runtime in RUNTIMES:
+    for runtime in PERMITTED[precision]:
         try:
             acting = make(policy, runtime, folder)
         except PolicyFileError as error:
             refused[runtime] = str(error)
             continue
-        departures[runtime] = difference(policy, acting)
-        if departures[runtime] <= PARITY:
-            candidates[runtime] = acting
+        found = differences(policy, acting)
+        departures[runtime] = _told(runtime, found)
+        problem = objection(policy, found, reduced=runtime in REDUCED)
+        if problem:
+            refused[runtime] = problem
         else:
-            refused[runtime] = f"departs by {departures[runtime]:.2g} from eager; at most {PARITY:g} is allowed"
+            candidates[runtime] = acting
     times = _medians(candidates, policy.manifest.architecture)
-    trial = RuntimeTrial(min(times, key=times.__getitem__), times, departures, refused)
+    trial = RuntimeTrial(quickest(times), times, departures, refused)
     entry = {name: value for name, value in asdict(trial).items() if name != "cached"}
     _write(file, {**_read(file), key: entry})
     return candidates[trial.chosen], trial
+
+
+def quickest(times: dict[str, float]) -> str:
+    """Name of the quickest, by median times of a decision; one of reduced precision where it is worth it."""
+    full = {name: time for name, time in times.items() if name not in REDUCED}
+    best = min(full, key=full.__getitem__)
+    worth = {name: time for name, time in times.items() if name in REDUCED and time < WORTH * full[best]}
+    return min(worth, key=worth.__getitem__, default=best)
 
 
 def cache_file() -> Path:
@@ -196,15 +200,20 @@ def _medians(candidates: dict[str, Acting], architecture: Architecture) -> dict[
     return {name: 1e3 * float(np.median(values)) for name, values in times.items()}
 
 
-def _key(architecture: Architecture, *, exported: bool) -> str:
+def _told(runtime: str, found: Differences) -> float:
+    return found.decided if runtime in REDUCED else found.largest
+
+
+def _key(architecture: Architecture, precision: str, folder: Path | None) -> str:
     libraries = []
     for name in ("torch", "numpy", "onnxruntime"):
         try:
             libraries.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             libraries.append(f"{name} none")
-    machine = [platform.machine(), platform.processor(), platform.node(), str(torch.get_num_threads()), str(exported)]
-    text = json.dumps([architecture.to_dict(), libraries, machine], sort_keys=True)
+    machine = [platform.machine(), platform.processor(), platform.node(), str(torch.get_num_threads())]
+    exported = [] if folder is None else sorted(name for name in FILES.values() if (folder / name).exists())
+    text = json.dumps([architecture.to_dict(), libraries, machine, precision, exported], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.context import Context
@@ -20,6 +21,7 @@ from physai_ros import msg
 from physai_ros.experience.episode_messages import messages_of
 from physai_ros.experience.messages import TOPIC_TYPES
 from physai_ros.experience.store import EpisodeStore
+from physai_ros.experience.timing_log import read_timing
 from physai_ros.ros import qos
 
 TYPES = {topic: getattr(msg, name.rsplit("/", 1)[-1]) for topic, name in TOPIC_TYPES.items()}
@@ -57,6 +59,7 @@ class Graph:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "physai_ros.nodes.feedback_collector", "--ros-args"]
             + ["-r", f"__ns:=/{self.namespace}", "-p", f"store:={self.store}"]
+            + ["-p", f"timing_log:={self.store.parent / 'timing.jsonl'}"]
         )
         self.until(lambda: self.node.count_services(service) > servers, "the node's services")
         for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
@@ -128,6 +131,32 @@ def test_episodes_are_announced_once_they_are_readable(graph, make_episode):
         for name, column in episode.series.items():
             assert read.series[name].tobytes() == column.tobytes(), name
     assert EpisodeStore(graph.store).problems() == {}
+
+
+def test_what_the_nodes_of_its_namespace_tell_of_their_timing_is_kept(graph):
+    told = graph.node.create_publisher(DiagnosticArray, "/diagnostics", qos.EVENT)
+    graph.start()
+    graph.until(told.get_subscription_count, "the node's subscription")
+    values = {
+        "cycles": "100",
+        "missed_deadlines": "2",
+        "deadline_ms": "10.0",
+        "cycle_p50_ms": "1.5",
+        "cpu_share": "0.1",
+    }
+    pairs = [KeyValue(key=name, value=value) for name, value in values.items()]
+    elsewhere = DiagnosticStatus(name="/elsewhere/driver_node", hardware_id="driver_node", values=pairs)
+    here = DiagnosticStatus(name=f"/{graph.namespace}/safety_monitor", hardware_id="safety_monitor", values=pairs)
+    log = graph.store.parent / "timing.jsonl"
+
+    def is_kept() -> bool:
+        told.publish(DiagnosticArray(status=[elsewhere, here]))
+        return bool(read_timing(log))
+
+    graph.until(is_kept, "the log")
+    (sample,) = read_timing(log)
+    assert (sample.node, sample.cycles, sample.missed_deadlines) == ("safety_monitor", 100, 2)
+    assert (sample.deadline_ms, sample.cycle_p50_ms) == (10.0, 1.5)
 
 
 def test_a_kill_loses_nothing_announced_and_the_rest_comes_back(graph, make_episode):

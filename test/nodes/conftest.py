@@ -9,13 +9,12 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rclpy
-import torch
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.context import Context
@@ -131,18 +130,29 @@ def graph() -> Iterator[Graph]:
 
 
 @pytest.fixture(scope="session")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with one active version: an untrained network, which moves about at random but always alike."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("registry")
-    spec, task = RobotSpec.load("fr3_sim"), load_task("reach")
-    scenario = task.sample_scenario(np.random.default_rng(0))
-    encoder = ObservationEncoder(Kinematics(spec), task.features, task.action_axes, task.action_scale)
-    encoder.reset()
-    size = len(encoder.encode(SimulatedArm(spec, task).perceived_state(), np.array(scenario.goal)))
-    network = RobotPolicyNetwork(Architecture(size, len(task.action_axes) + 1))
-    policies = PolicyRegistry(folder)
-    policies.activate(
-        policies.add(network, task=task.name, action_axes=task.action_axes, action_scale=task.action_scale).version
-    )
-    return folder
+def make_registry() -> Callable[..., Path]:
+    """Call it with a folder and seeds for a registry of untrained networks, of which the first is active.
+
+    They move about at random but always alike.
+    """
+
+    def make(folder: Path, seeds: Sequence[int] = (0,)) -> Path:
+        spec, task = RobotSpec.load("fr3_sim"), load_task("reach")
+        scenario = task.sample_scenario(np.random.default_rng(0))
+        encoder = ObservationEncoder(Kinematics(spec), task.features, task.action_axes, task.action_scale)
+        encoder.reset()
+        size = len(encoder.encode(SimulatedArm(spec, task).perceived_state(), np.array(scenario.goal)))
+        policies = PolicyRegistry(folder)
+        moves = {"task": task.name, "action_axes": task.action_axes, "action_scale": task.action_scale}
+        for seed in seeds:
+            policies.add(RobotPolicyNetwork(Architecture(size, len(task.action_axes) + 1), seed=seed), **moves)
+        policies.activate("000001")
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def registry(make_registry: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with one active version, untrained."""
+    return make_registry(tmp_path_factory.mktemp("registry"))
