@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from physai_ros.cli.latency_record import LatencyRecord
     from physai_ros.deployment.supervised import SupervisedGraph
     from physai_ros.ros.graph_monitor import GraphMonitor
@@ -18,6 +21,16 @@ POLICIES = ("state", "vision")
 FIGURE_RATES = {"state": 100.0, "vision": 50.0}
 """Control rate [Hz] whose figures stand for a policy; the rows hold every rate that was measured."""
 CAMERA_RATE = 30.0
+SWAP_FIGURES = (
+    "swaps_in_motion",
+    "swaps_late_share",
+    "swaps_missed_share",
+    "swaps_p99_ms",
+    "swaps_max_ms",
+    "swaps_jerk_of_limit",
+    "jerk_of_limit",
+)
+LEROBOT_FIGURES = ("lerobot_p50_ms", "lerobot_p99_ms", "lerobot_max_ms", "lerobot_missed_share")
 _SETTLE = 2.0  # [s] after the arm began to move that are not measured
 
 
@@ -27,6 +40,12 @@ def latency(
         "state,vision"
     ),
     rates: Annotated[str, typer.Option(help="Control rates [Hz], with commas.")] = "100,50",
+    swaps: Annotated[
+        int, typer.Option(min=0, help="Measure each case once more while the policy changes so many times.")
+    ] = 0,
+    lerobot_python: Annotated[
+        Path | None, typer.Option(help="Interpreter that has LeRobot; its policy server is measured beside.")
+    ] = None,
     task: Annotated[str, typer.Option(help="Task by name.")] = "reach",
     namespace: Annotated[str, typer.Option(help="ROS namespace of the graph that is started.")] = "bench",
     seed: Annotated[int, typer.Option(min=0, help="Of policy and episodes.")] = 0,
@@ -48,7 +67,8 @@ def latency(
     rows = []
     for policy, rate in cases:
         with console.status(f"{policy} policy at {rate:g} Hz: measuring for {seconds:g} s"):
-            rows.append(measure_case(policy, rate, seconds, task=task, namespace=namespace, seed=seed))
+            options = {"task": task, "namespace": namespace, "seed": seed, "lerobot": lerobot_python}
+            rows.append(measure_case(policy, rate, seconds, swaps, **options))
     table = Table(title=f"latency, {task}: measurement to permitted command [ms]", title_justify="left", box=None)
     names = ("p50_ms", "p95_ms", "p99_ms", "p999_ms", "max_ms", "missed_share")
     names += ("observation_age_p50_ms", "observation_age_p99_ms", "bare_forward_ms")
@@ -57,6 +77,10 @@ def latency(
     for row in rows:
         table.add_row(f"{row['policy']} {row['rate']:g} Hz", *(f"{row[name]:.3g}" for name in names))
     console.print(table)
+    if swaps:
+        console.print(_swap_table(rows, swaps))
+    if lerobot_python is not None:
+        console.print(_lerobot_table(rows))
     if json_file is not None:
         write_json(json_file, "bench latency", seed, figures_of(rows), rows=rows)
 
@@ -79,6 +103,7 @@ def figures_of(rows: list[dict[str, Any]]) -> dict[str, float]:
             figures[f"{policy}_{name}"] = row.get(name, nan)
         figures[f"{policy}_bare_forward_ms"] = row.get("bare_forward_ms", nan)
         figures[f"{policy}_graph_cost_p50_ms"] = row.get("p50_ms", nan) - row.get("bare_forward_ms", nan)
+        figures |= {f"{policy}_{name}": row[name] for name in SWAP_FIGURES + LEROBOT_FIGURES if name in row}
     measured = [row for row in chosen.values() if row]
     figures["observation_age_p99_ms"] = max((row["observation_age_p99_ms"] for row in measured), default=nan)
     figures["missed_share"] = max((row["missed_share"] for row in measured), default=nan)
@@ -86,25 +111,53 @@ def figures_of(rows: list[dict[str, Any]]) -> dict[str, float]:
     return figures
 
 
-def measure_case(policy: str, rate: float, seconds: float, *, task: str, namespace: str, seed: int) -> dict[str, Any]:
-    """The row of one policy at one control rate [Hz], measured for so many seconds.
+def measure_case(
+    policy: str,
+    rate: float,
+    seconds: float,
+    swaps: int = 0,
+    *,
+    task: str,
+    namespace: str,
+    seed: int,
+    lerobot: Path | None = None,
+) -> dict[str, Any]:
+    """The row of one policy at one control rate [Hz], measured for so many seconds, and as long again with swaps.
+
+    Beside it the bare network, and with `lerobot`, an interpreter, the same network behind LeRobot's server, both once
+    the graph has ended.
 
     Raises:
         TimeoutError: the graph did not come up, or nothing was answered.
     """
-    from physai_ros.cli.bench_policies import bare_forward
+    from physai_ros.cli.bench_policies import bare_forward, robot_at
+    from physai_ros.cli.bench_swaps import SwapLog, add_versions, swap_figures, swapping
     from physai_ros.policy.registry import PolicyRegistry
+    from physai_ros.robot.spec import RobotSpec
 
     with moving_graph(policy, rate, task=task, namespace=namespace, seed=seed) as (graph, monitor, record):
+        registry = PolicyRegistry(graph.run / "registry")
+        versions = add_versions(registry) if swaps else []
+        log = SwapLog(monitor, RobotSpec.load(robot_at(rate, graph.run))) if swaps else None
         pause_training(monitor, paused=True)
         window = watch(graph, monitor, seconds)
-        loaded = PolicyRegistry(graph.run / "registry")
-        bare = bare_forward(loaded.load(loaded.current()[0]))
+        if log is not None:
+            begin = time.monotonic() + _SETTLE
+            asked = swapping(monitor, versions, swaps, begin, seconds)
+            swapped = watch(graph, monitor, seconds, meanwhile=lambda: next(asked, None))
+        loaded = registry.load(registry.current()[0])
+    beside = bare_forward(loaded)
+    if lerobot is not None:
+        from physai_ros.cli.bench_lerobot import measure_lerobot
+
+        beside |= measure_lerobot(lerobot, loaded, rate, seconds)
     row = record.figures(1.0 / rate, [window])
+    if log is not None:
+        row |= {"swaps": swaps} | swap_figures(record, log, 1.0 / rate, window, swapped)
     if not row["answered"]:
         raise TimeoutError(f"no measurement was answered within {seconds:g} s; measure longer with --seconds")
     named = {"case": f"{policy} policy, {rate:g} Hz, paced", "policy": policy, "rate": rate, "task": task}
-    return named | {"seconds": seconds} | row | bare
+    return named | {"seconds": seconds} | row | beside
 
 
 @contextmanager
@@ -140,8 +193,6 @@ def moving_graph(
 
 def record_of(monitor: GraphMonitor) -> LatencyRecord:
     """A record that is filled by what the monitor hears from now on."""
-    import time
-
     from physai_ros.cli.latency_record import LatencyRecord
     from physai_ros.msg import DriverState, RobotAction, SafeCommand
     from physai_ros.ros.stamps import seconds_of
@@ -172,11 +223,16 @@ def record_of(monitor: GraphMonitor) -> LatencyRecord:
 
 
 def watch(
-    graph: SupervisedGraph, monitor: GraphMonitor, seconds: float, settle: float = _SETTLE
+    graph: SupervisedGraph,
+    monitor: GraphMonitor,
+    seconds: float,
+    settle: float = _SETTLE,
+    meanwhile: Callable[[], object] | None = None,
 ) -> tuple[float, float]:
-    """Begin and end [s] of a measurement of this length, with the graph kept and stops resumed meanwhile."""
-    import time
+    """Begin and end [s] of a measurement of this length, with the graph kept and stops resumed meanwhile.
 
+    `meanwhile` is called again and again, about every 10 ms where there is one.
+    """
     from physai_ros.cli.live_graph import resume_until_moving
     from physai_ros.msg import SafetyStatus
 
@@ -187,7 +243,11 @@ def watch(
         stopped = monitor.safety is not None and monitor.safety.state == SafetyStatus.STOPPED
         if stopped or now - monitor.command_received > 1.0:
             resume_until_moving(monitor, 1.0)
-        time.sleep(min(0.5, max(0.0, begin + seconds - time.monotonic())))
+        until = min(time.monotonic() + 0.5, begin + seconds)
+        while meanwhile is not None and time.monotonic() < until:
+            meanwhile()
+            time.sleep(0.01)
+        time.sleep(max(0.0, until - time.monotonic()))
     return begin, begin + seconds
 
 
@@ -196,6 +256,42 @@ def pause_training(monitor: GraphMonitor, *, paused: bool) -> None:
     from std_srvs.srv import SetBool
 
     monitor.call(SetBool, "pause_training", SetBool.Request(data=paused), timeout=30.0)
+
+
+def _swap_table(rows: list[dict[str, Any]], swaps: int) -> Table:
+    """The same cases with and without swaps, one under the other."""
+    from rich.table import Table
+
+    title = f"{swaps} changes of the policy in motion, beside the same graph without"
+    table = Table(title=title, title_justify="left", box=None)
+    head = ("case", "in mid-episode", "p50", "p99", "max", "missed share", "missed at the change", "jerk of limit")
+    for name in head:
+        table.add_column(name, justify="left" if name == "case" else "right")
+    for row in rows:
+        case = f"{row['policy']} {row['rate']:g} Hz"
+        names = ("p50_ms", "p99_ms", "max_ms", "missed_share")
+        table.add_row(case, "", *(f"{row[name]:.3g}" for name in names), "", f"{row['jerk_of_limit']:.3g}")
+        names = (*names, "late_share", "jerk_of_limit")
+        table.add_row(
+            f"{case}, swapped", str(row["swaps_in_motion"]), *(f"{row[f'swaps_{name}']:.3g}" for name in names)
+        )
+    return table
+
+
+def _lerobot_table(rows: list[dict[str, Any]]) -> Table:
+    """The same network behind LeRobot's server, under each case of the graph."""
+    from rich.table import Table
+
+    title = (
+        "the same network behind LeRobot's policy server: observation to action at its client, nothing else in between"
+    )
+    table = Table(title=title, title_justify="left", box=None)
+    names = ("p50_ms", "p95_ms", "p99_ms", "p999_ms", "max_ms", "missed_share")
+    for name in ("case", *(name.removesuffix("_ms").replace("_", " ") for name in names)):
+        table.add_column(name, justify="left" if name == "case" else "right")
+    for row in rows:
+        table.add_row(f"{row['policy']} {row['rate']:g} Hz", *(f"{row[f'lerobot_{name}']:.3g}" for name in names))
+    return table
 
 
 def _policies(text: str) -> list[str]:

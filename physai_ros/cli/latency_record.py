@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,9 +60,7 @@ class LatencyRecord:
             if answer is not None:
                 latencies.append(answer - instant)
                 ages.append(self.observed[sequence] + answer - instant)
-        row = {name: _percentile(latencies, share) for name, share in PERCENTILES.items()}
-        row |= {
-            "max_ms": 1e3 * max(latencies, default=float("nan")),
+        row = percentiles_ms(latencies) | {
             "missed_share": missed / counted if counted else float("nan"),
             "observation_age_p50_ms": _percentile(ages, 50.0),
             "observation_age_p99_ms": _percentile(ages, 99.0),
@@ -70,6 +68,12 @@ class LatencyRecord:
             "answered": len(latencies),
         }
         return row
+
+    def missed(self, sequences: Iterable[int], deadline: float) -> int:
+        """How many of these measurements were heard and not answered within `deadline` [s]."""
+        heard = [sequence for sequence in sequences if sequence in self.seen]
+        never = float("inf")
+        return sum(self.answered.get(sequence, never) - self.seen[sequence] > deadline for sequence in heard)
 
     def _counted(self) -> list[int]:
         """Measurements heard, of which each lies between two answered in one episode."""
@@ -79,6 +83,12 @@ class LatencyRecord:
                 span = spans.setdefault(self.episode_of[sequence], [sequence, sequence])
                 span[:] = min(span[0], sequence), max(span[1], sequence)
         return [n for first, last in spans.values() for n in range(first, last + 1) if n in self.seen]
+
+
+def percentiles_ms(seconds: Sequence[float]) -> dict[str, float]:
+    """Percentiles and maximum [ms] of times [s]; NaN of none."""
+    row = {name: _percentile(seconds, share) for name, share in PERCENTILES.items()}
+    return row | {"max_ms": 1e3 * max(seconds, default=float("nan"))}
 
 
 def _percentile(values: Sequence[float], share: float) -> float:

@@ -30,6 +30,11 @@ def test_percentiles_ages_and_what_was_missed_within_the_episode():
     assert row["observation_age_p50_ms"] == pytest.approx(54.0)
 
 
+def test_what_was_missed_among_some_measurements():
+    record = lived({20: 0.004, 21: 0.02})
+    assert [record.missed(range(a, b), 0.01) for a, b in ((20, 21), (20, 22), (20, 23), (500, 600))] == [0, 1, 2, 0]
+
+
 def test_only_the_windows_count_and_between_episodes_nothing_is_missed():
     record = lived({sequence: 0.002 for sequence in range(10, 30)})
     for sequence in range(60, 80):

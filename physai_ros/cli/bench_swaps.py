@@ -1,0 +1,110 @@
+"""What changing the policy costs a moving arm: versions taken in mid-episode, one after the other, by the evaluator."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from itertools import cycle, islice
+from typing import Any
+
+import numpy as np
+import torch
+
+from physai_ros.cli.latency_record import LatencyRecord
+from physai_ros.msg import RobotAction, SafeCommand
+from physai_ros.policy.network import RobotPolicyNetwork
+from physai_ros.policy.registry import PolicyRegistry
+from physai_ros.robot.spec import RobotSpec
+from physai_ros.ros.graph_monitor import GraphMonitor
+from physai_ros.srv import RollbackPolicy
+
+VERSIONS = 6
+"""More than the inference keeps loaded: every swap is read, verified and warmed up anew."""
+_DIFFERENCE = 1e-3  # of the weights, as a share: the arm goes on to do its task
+
+
+def add_versions(registry: PolicyRegistry) -> list[str]:
+    """Versions that differ a little from the active one and from each other, to be taken in turn."""
+    active = registry.load(registry.current()[0])
+    manifest, generator = active.manifest, torch.Generator().manual_seed(0)
+    versions = []
+    for _ in range(VERSIONS):
+        network = RobotPolicyNetwork(manifest.architecture)
+        network.load_state_dict(active.network.state_dict())
+        with torch.no_grad():
+            for weights in network.parameters():
+                weights.mul_(1.0 + _DIFFERENCE * torch.randn(weights.shape, generator=generator))
+        added = registry.add(
+            network, task=manifest.task, action_axes=manifest.action_axes, action_scale=manifest.action_scale
+        )
+        versions.append(added.version)
+    return versions
+
+
+class SwapLog:
+    """Who acted and what was commanded, cycle by cycle, as a monitor hears it."""
+
+    def __init__(self, monitor: GraphMonitor, spec: RobotSpec) -> None:
+        self._spec = spec
+        self._before: RobotAction | None = None
+        self._path: deque[SafeCommand] = deque(maxlen=4)
+        self._changes: list[tuple[float, int, int]] = []
+        self._jerks: list[tuple[float, float]] = []
+        monitor.hooks.append(self._hear)
+
+    def changes(self, window: tuple[float, float]) -> list[tuple[int, int]]:
+        """First and last measurement between the last action of one version and the first of another, in an episode."""
+        return [(first, last) for instant, first, last in self._changes if window[0] <= instant < window[1]]
+
+    def jerk(self, window: tuple[float, float]) -> float:
+        """Largest jerk of what was permitted to the policy, as a share of the limit; of four commands in a row."""
+        return max((jerk for instant, jerk in self._jerks if window[0] <= instant < window[1]), default=float("nan"))
+
+    def _hear(self, message: object) -> None:
+        if isinstance(message, RobotAction):
+            before, self._before = self._before, message
+            if before is None or before.episode_id != message.episode_id:
+                return
+            if before.policy_version != message.policy_version:
+                self._changes.append((time.monotonic(), before.state_sequence + 1, message.state_sequence))
+        elif isinstance(message, SafeCommand):
+            self._path.append(message)
+            numbers = [command.state_sequence for command in self._path]
+            by_policy = all(command.source == SafeCommand.SOURCE_POLICY for command in self._path)
+            if by_policy and len(numbers) == 4 and numbers == list(range(numbers[0], numbers[0] + 4)):
+                third = np.diff([command.positions for command in self._path], n=3, axis=0)[0]
+                jerk = np.abs(third) / self._spec.control_period**3 / self._spec.jerk_limits
+                self._jerks.append((time.monotonic(), float(jerk.max())))
+
+
+def swapping(monitor: GraphMonitor, versions: list[str], count: int, begin: float, seconds: float) -> Iterator[None]:
+    """Ask for so many swaps, evenly over a time that begins at `begin` [s]; yields while it waits.
+
+    Raises:
+        RuntimeError: the evaluator refused one.
+    """
+    for number, version in enumerate(islice(cycle(versions), count)):
+        while time.monotonic() < begin + (number + 0.5) * seconds / count:
+            yield
+        request = RollbackPolicy.Request(version=version, reason="a measurement of swaps")
+        response = monitor.call(RollbackPolicy, "rollback_policy", request, timeout=20.0)
+        if not response.accepted:
+            raise RuntimeError(f"the evaluator did not take version {version}: {response.message}")
+
+
+def swap_figures(
+    record: LatencyRecord, log: SwapLog, deadline: float, still: tuple[float, float], swapped: tuple[float, float]
+) -> dict[str, Any]:
+    """What was measured while versions changed, to stand beside the same run without."""
+    row = record.figures(deadline, [swapped])
+    changes = log.changes(swapped)
+    late = sum(record.missed(range(first, last + 1), deadline) > 0 for first, last in changes)
+    names = ("p50_ms", "p99_ms", "max_ms", "missed_share", "measurements", "answered")
+    return {f"swaps_{name}": row[name] for name in names} | {
+        "swaps_in_motion": len(changes),
+        "swaps_late": late,
+        "swaps_late_share": late / len(changes) if changes else float("nan"),
+        "swaps_jerk_of_limit": log.jerk(swapped),
+        "jerk_of_limit": log.jerk(still),
+    }
