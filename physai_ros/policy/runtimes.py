@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import platform
 import time
 import warnings
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,7 +28,7 @@ from physai_ros.policy.parity import Differences, differences, objection
 from physai_ros.policy.registry import Policy
 
 RUNTIMES = ("numpy", "eager", "torchscript", "onnx")
-"""Ways to compute: plain matrices (perceptrons alone), torch as it is, traced and frozen, and ONNX Runtime."""
+"""Ways to compute: plain matrices (perceptrons alone), torch as it is, traced, and ONNX Runtime."""
 REDUCED = ("onnx_fp16", "onnx_int8")
 """ONNX Runtime on files of reduced precision (`policy.reduced_onnx`), which differ within a bound (`policy.parity`)."""
 PERMITTED = {"full": RUNTIMES, "reduced": RUNTIMES + REDUCED}
@@ -54,23 +56,34 @@ class RuntimeTrial:
 
 
 class TracedDecider:
-    """Traced and frozen by TorchScript, once, for every input: the network has no branch on what it is shown."""
+    """Traced by TorchScript, once for an architecture and every input: the network has no branch on what it is shown.
+
+    Tracing and freezing keep all Python threads waiting, for tens of milliseconds where the network sees; so a version
+    that is loaded while the arm moves gets a copy of the trace with its own weights.
+    """
 
     name = "torchscript"
 
     def __init__(self, network: RobotPolicyNetwork) -> None:
-        sample = sample_inputs(network.architecture, np.random.default_rng(0)).arrays()
-        with warnings.catch_warnings(), torch.inference_mode(mode=False), torch.no_grad():
-            # Constants of the trace, and that TorchScript is on its way out: the parity check is what counts.
-            warnings.simplefilter("ignore")
-            traced = torch.jit.trace(Deciding(network).eval(), tuple(map(torch.from_numpy, sample)), check_trace=False)
-            self._module = torch.jit.freeze(traced.eval())
+        self._module = copy.deepcopy(_traced(network.architecture))
+        self._module.load_state_dict(Deciding(network).state_dict())
 
     def __call__(self, inputs: DecisionInputs) -> DecisionOutputs:
         """The decision."""
         with torch.inference_mode():
             output = self._module(*(torch.from_numpy(np.ascontiguousarray(array)) for array in inputs.arrays()))
         return DecisionOutputs(*(tensor.numpy() for tensor in output))
+
+
+@lru_cache(maxsize=4)
+def _traced(architecture: Architecture) -> torch.jit.ScriptModule:
+    """The trace of an architecture, with the weights of nobody."""
+    sample = sample_inputs(architecture, np.random.default_rng(0)).arrays()
+    network = RobotPolicyNetwork(architecture).requires_grad_(False)
+    with warnings.catch_warnings(), torch.inference_mode(mode=False), torch.no_grad():
+        # Constants of the trace, and that TorchScript is on its way out: the parity check is what counts.
+        warnings.simplefilter("ignore")
+        return torch.jit.trace(Deciding(network).eval(), tuple(map(torch.from_numpy, sample)), check_trace=False).eval()
 
 
 def make(policy: Policy, runtime: str, folder: Path | None = None) -> Acting:

@@ -86,6 +86,15 @@ def test_an_alarm_must_go_on_to_mean_what_it_meant(tmp_path):
     assert "alarm by 0.11" in objection(policy, Differences(0.001, 0.0, 0.001, 0.1, 0.22), reduced=True)
 
 
+def test_another_version_of_an_architecture_is_not_traced_again(tmp_path, monkeypatch):
+    first, second = (policy_of(tmp_path, ARCHITECTURES["seeing"]) for _ in range(2))
+    second.network.action_heads.bias.data += 0.01
+    acting = make(first, "torchscript")
+    monkeypatch.setattr(torch.jit, "trace", lambda *_given, **_how: pytest.fail("traced again"))
+    assert differences(second, make(second, "torchscript")).largest <= PARITY
+    assert differences(first, acting).largest <= PARITY  # each has its own weights
+
+
 def test_a_cache_that_is_broken_is_measured_anew(tmp_path):
     policy = policy_of(tmp_path, ARCHITECTURES["plain"])
     cache = tmp_path / "cache.json"
