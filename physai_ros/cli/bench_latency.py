@@ -41,7 +41,7 @@ def latency(
     ),
     rates: Annotated[str, typer.Option(help="Control rates [Hz], with commas.")] = "100,50",
     swaps: Annotated[
-        int, typer.Option(min=0, help="Measure each case once more while the policy changes so many times.")
+        int, typer.Option(min=0, help="Measure each case on while the policy changes so many times in motion.")
     ] = 0,
     lerobot_python: Annotated[
         Path | None, typer.Option(help="Interpreter that has LeRobot; its policy server is measured beside.")
@@ -131,7 +131,7 @@ def measure_case(
         TimeoutError: the graph did not come up, or nothing was answered.
     """
     from physai_ros.cli.bench_policies import bare_forward, robot_at
-    from physai_ros.cli.bench_swaps import SwapLog, add_versions, swap_figures, swapping
+    from physai_ros.cli.bench_swaps import ROUNDS, SwapLog, add_versions, swap_figures, swapping
     from physai_ros.policy.registry import PolicyRegistry
     from physai_ros.robot.spec import RobotSpec
 
@@ -141,10 +141,11 @@ def measure_case(
         log = SwapLog(monitor, RobotSpec.load(robot_at(rate, graph.run))) if swaps else None
         pause_training(monitor, paused=True)
         window = watch(graph, monitor, seconds)
+        swapped: list[tuple[float, float]] = []
         if log is not None:
-            begin = time.monotonic() + _SETTLE
-            asked = swapping(monitor, versions, swaps, begin, seconds)
-            swapped = watch(graph, monitor, seconds, meanwhile=lambda: next(asked, None))
+            asked = swapping(monitor, versions, seconds / swaps)
+            while len(log.changes(swapped)) < swaps and len(swapped) < ROUNDS:
+                swapped.append(watch(graph, monitor, seconds, settle=0.0, meanwhile=lambda: next(asked)))
         loaded = registry.load(registry.current()[0])
     beside = bare_forward(loaded)
     if lerobot is not None:
@@ -153,7 +154,7 @@ def measure_case(
         beside |= measure_lerobot(lerobot, loaded, rate, seconds)
     row = record.figures(1.0 / rate, [window])
     if log is not None:
-        row |= {"swaps": swaps} | swap_figures(record, log, 1.0 / rate, window, swapped)
+        row |= {"swaps": swaps} | swap_figures(record, log, 1.0 / rate, [window], swapped)
     if not row["answered"]:
         raise TimeoutError(f"no measurement was answered within {seconds:g} s; measure longer with --seconds")
     named = {"case": f"{policy} policy, {rate:g} Hz, paced", "policy": policy, "rate": rate, "task": task}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
-from itertools import cycle, islice
+from collections.abc import Iterator, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,9 @@ from physai_ros.srv import RollbackPolicy
 
 VERSIONS = 6
 """More than the inference keeps loaded: every swap is read, verified and warmed up anew."""
+ROUNDS = 4
+"""Times the asked-for length, at most, until so many versions changed in mid-episode."""
+Windows = Sequence[tuple[float, float]]
 _DIFFERENCE = 1e-3  # of the weights, as a share: the arm goes on to do its task
 
 
@@ -53,13 +56,13 @@ class SwapLog:
         self._jerks: list[tuple[float, float]] = []
         monitor.hooks.append(self._hear)
 
-    def changes(self, window: tuple[float, float]) -> list[tuple[int, int]]:
+    def changes(self, windows: Windows) -> list[tuple[int, int]]:
         """First and last measurement between the last action of one version and the first of another, in an episode."""
-        return [(first, last) for instant, first, last in self._changes if window[0] <= instant < window[1]]
+        return [(first, last) for instant, first, last in self._changes if _within(instant, windows)]
 
-    def jerk(self, window: tuple[float, float]) -> float:
+    def jerk(self, windows: Windows) -> float:
         """Largest jerk of what was permitted to the policy, as a share of the limit; of four commands in a row."""
-        return max((jerk for instant, jerk in self._jerks if window[0] <= instant < window[1]), default=float("nan"))
+        return max((jerk for instant, jerk in self._jerks if _within(instant, windows)), default=float("nan"))
 
     def _hear(self, message: object) -> None:
         if isinstance(message, RobotAction):
@@ -78,14 +81,15 @@ class SwapLog:
                 self._jerks.append((time.monotonic(), float(jerk.max())))
 
 
-def swapping(monitor: GraphMonitor, versions: list[str], count: int, begin: float, seconds: float) -> Iterator[None]:
-    """Ask for so many swaps, evenly over a time that begins at `begin` [s]; yields while it waits.
+def swapping(monitor: GraphMonitor, versions: list[str], interval: float) -> Iterator[None]:
+    """Ask for one swap after the other, one every `interval` [s] where the evaluator keeps up; yields while it waits.
 
     Raises:
         RuntimeError: the evaluator refused one.
     """
-    for number, version in enumerate(islice(cycle(versions), count)):
-        while time.monotonic() < begin + (number + 0.5) * seconds / count:
+    begin = time.monotonic()
+    for number, version in enumerate(cycle(versions)):
+        while time.monotonic() < begin + (number + 0.5) * interval:
             yield
         request = RollbackPolicy.Request(version=version, reason="a measurement of swaps")
         response = monitor.call(RollbackPolicy, "rollback_policy", request, timeout=20.0)
@@ -94,17 +98,22 @@ def swapping(monitor: GraphMonitor, versions: list[str], count: int, begin: floa
 
 
 def swap_figures(
-    record: LatencyRecord, log: SwapLog, deadline: float, still: tuple[float, float], swapped: tuple[float, float]
+    record: LatencyRecord, log: SwapLog, deadline: float, still: Windows, swapped: Windows
 ) -> dict[str, Any]:
     """What was measured while versions changed, to stand beside the same run without."""
-    row = record.figures(deadline, [swapped])
+    row = record.figures(deadline, swapped)
     changes = log.changes(swapped)
     late = sum(record.missed(range(first, last + 1), deadline) > 0 for first, last in changes)
     names = ("p50_ms", "p99_ms", "max_ms", "missed_share", "measurements", "answered")
     return {f"swaps_{name}": row[name] for name in names} | {
         "swaps_in_motion": len(changes),
+        "swaps_seconds": sum(end - begin for begin, end in swapped),
         "swaps_late": late,
         "swaps_late_share": late / len(changes) if changes else float("nan"),
         "swaps_jerk_of_limit": log.jerk(swapped),
         "jerk_of_limit": log.jerk(still),
     }
+
+
+def _within(instant: float, windows: Windows) -> bool:
+    return any(begin <= instant < end for begin, end in windows)

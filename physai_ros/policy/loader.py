@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -19,7 +20,7 @@ class PolicyLoader:
 
     def __init__(self, load: Callable[[str], ActingPolicy]) -> None:
         self._load = load
-        self._thread = ThreadPoolExecutor(1, "policy_loader")
+        self._thread = ThreadPoolExecutor(1, "policy_loader", initializer=_step_back)
         self._versions: dict[str, Future[ActingPolicy]] = {}
 
     def request(self, version: str) -> None:
@@ -46,3 +47,12 @@ class PolicyLoader:
     def close(self) -> None:
         """Stop loading; waits for the version at hand."""
         self._thread.shutdown(cancel_futures=True)
+
+
+def _step_back() -> None:
+    """Let this thread, where it has a real-time priority, go behind all of control, and before everything else.
+
+    What it holds of the interpreter the control thread waits for: it must not have to wait for a trainer meanwhile.
+    """
+    if os.sched_getscheduler(0) == os.SCHED_FIFO:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
