@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from physai_ros.cli.bench_latency import figures_of
+from physai_ros.cli.bench_lerobot import lerobot_figures
 from physai_ros.cli.latency_record import LatencyRecord
 from physai_ros.ros.cycle_times import CycleTimes
 
@@ -33,6 +34,13 @@ def test_percentiles_ages_and_what_was_missed_within_the_episode():
 def test_what_was_missed_among_some_measurements():
     record = lived({20: 0.004, 21: 0.02})
     assert [record.missed(range(a, b), 0.01) for a, b in ((20, 21), (20, 22), (20, 23), (500, 600))] == [0, 1, 2, 0]
+
+
+def test_an_observation_without_an_answer_is_a_missed_deadline_of_lerobot_as_well():
+    figures = lerobot_figures([0.004, 0.006, None, 0.02], 0.01)
+    assert figures["lerobot_missed_share"] == 0.5
+    assert figures["lerobot_p50_ms"] == pytest.approx(6.0)
+    assert figures["lerobot_max_ms"] == pytest.approx(20.0)
 
 
 def test_only_the_windows_count_and_between_episodes_nothing_is_missed():
