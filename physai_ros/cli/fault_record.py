@@ -194,7 +194,7 @@ class Record:
         return float((speed / spec.acceleration_limits + ramps).max()) + spec.control_period
 
     def _leap(self, states: list[State]) -> float:
-        allowed = self._limits.velocity * _LATEST * self.spec.control_period
+        allowed = self.spec.velocity_limits * _LATEST * self.spec.control_period
         steps = [np.abs(b.commanded - a.commanded) / allowed for a, b in pairwise(states) if self._follows(a, b)]
         return float(np.max(steps, initial=0.0))
 
