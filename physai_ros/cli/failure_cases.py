@@ -16,6 +16,7 @@ from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import RobotState
 from physai_ros.robot.volumes import KeepOut
 from physai_ros.safety.limits import SafetyLimits
+from physai_ros.safety.rules import CONTACT
 from physai_ros.safety.state_machine import SafetyState
 from physai_ros.safety.supervisor import SafetySupervisor
 from physai_ros.simulation.physics import PhysicsParameters
@@ -277,7 +278,7 @@ class CaseRunner:
             true_state = driver.arm.task_state()
             intervention = person.drive(true_state)
             command = supervisor.decide(state, None, intervention, state.stamp)
-            truth.see(true_state, not {"contact_force", "contact_blow"}.isdisjoint(supervisor.reasons))
+            truth.see(true_state, not CONTACT.isdisjoint(supervisor.reasons))
             if truth.height > case.slip_at and truth.slipped_at == np.inf:
                 truth.slipped_at = elapsed
                 driver.arm.set_physics(driver.arm.physics.with_values(_SLIPPERY))

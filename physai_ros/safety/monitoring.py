@@ -13,7 +13,7 @@ from physai_ros.safety.limits import SafetyLimits
 from physai_ros.safety.rules import BLOW, NEAR_FORCE, NEAR_TRACKING, PUSHED
 
 _GRIPPER_CYCLES = 50  # after a change of the gripper's command in which it closes or opens
-_FOLLOWED = 50  # set-points of late that the arm may still be on its way to
+_FOLLOWED = 0.5  # [s] for which the arm may still be on its way to a set-point
 
 
 def fault_condition(fault: DriverFault) -> str:
@@ -33,11 +33,12 @@ class Observation(NamedTuple):
 
 
 class StateMonitor:
-    """Watches driver states, one after the other."""
+    """Watches driver states, one after the other, a control period [s] apart."""
 
-    def __init__(self, limits: SafetyLimits) -> None:
+    def __init__(self, limits: SafetyLimits, control_period: float) -> None:
         self._limits = limits
         self._names = limits.joint_names
+        self._followed = max(1, round(_FOLLOWED / control_period))
         self.ceiling = limits.force_budget
         self.reset()
 
@@ -51,7 +52,7 @@ class StateMonitor:
         self._sequence = -1
         self._stamp = -np.inf
         self._was_active = False
-        self._sought: deque[np.ndarray] = deque(maxlen=_FOLLOWED)
+        self._sought: deque[np.ndarray] = deque(maxlen=self._followed)
 
     @property
     def force_budget(self) -> float:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from physai_ros.safety.limits import SafetyLimits
 from physai_ros.safety.state_machine import Rule, SafetyState
 
+CONTACT = frozenset({"contact_force", "contact_blow"})
+"""Reasons of a stop for the force on the tool."""
+
 # Shares of a limit from which the arm goes slowly.
 NEAR_FORCE = 0.8
 NEAR_TRACKING = 0.7

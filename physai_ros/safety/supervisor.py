@@ -18,7 +18,7 @@ from physai_ros.safety.limits import SafetyConfigurationError, SafetyLimits
 from physai_ros.safety.monitoring import StateMonitor
 from physai_ros.safety.proposal import joint_reference
 from physai_ros.safety.report import SafetyReport
-from physai_ros.safety.rules import RELIEVED_FORCE, RELIEVED_TRACKING, rules_of
+from physai_ros.safety.rules import CONTACT, RELIEVED_FORCE, RELIEVED_TRACKING, rules_of
 from physai_ros.safety.separation import UNWATCHED, Separation
 from physai_ros.safety.state_machine import SafetyState, SafetyStateMachine
 from physai_ros.safety.stopping import StopPlanner, StopVerifier
@@ -48,7 +48,7 @@ class SafetySupervisor:
         self._planner = StopPlanner(limits, self._period)
         self._verifier = StopVerifier(limits, kinematics, surroundings)
         self._tracker = ReferenceTracker(limits, self._period)
-        self._monitor = StateMonitor(limits)
+        self._monitor = StateMonitor(limits, self._period)
         self._machine = SafetyStateMachine(rules_of(limits))
         self._kinematics = kinematics
         self._altered = self._refused = self._decisions = self._foreign = 0
@@ -333,7 +333,7 @@ class SafetySupervisor:
         that slipped would lead on and on.
         """
         monitor = self._monitor
-        if reasons & {"contact_force", "contact_blow"} and monitor.force > RELIEVED_FORCE * monitor.force_budget:
+        if reasons & CONTACT and monitor.force > RELIEVED_FORCE * monitor.force_budget:
             return measured
         displaced = monitor.tracking_error > RELIEVED_TRACKING * self._limits.tracking_error
         if reasons & {"pushed_aside", "tracking_error_sustained"} and (displaced or self._yield_to is not None):
