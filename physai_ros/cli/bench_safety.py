@@ -27,11 +27,13 @@ def safety(
 ) -> None:
     """Time of one decision, limits kept under fuzz and under bad policies, demonstrations altered, jitter of the loop.
 
-    A decision is the whole answer to a driver state; its figures are those of a policy's steps and of an adversary's.
+    A decision is the whole answer to a driver state; its figures are those of a policy's steps and of an adversary's,
+    at a real-time priority where that is permitted, as the monitor's own process has it in the graph.
     Decisions stand beside clipping alone and a bare solve; bad policies and demonstrations beside the filter off.
     """
     from rich.console import Console
 
+    from physai_ros.cli.live_graph import real_time_threads
     from physai_ros.cli.results import write_json
     from physai_ros.evaluation.safety_hours import POLICIES
 
@@ -41,7 +43,7 @@ def safety(
     figures: dict[str, float] = {}
     rows: list[dict[str, Any]] = []
     violations = 0
-    with console.status("timing decisions"):
+    with console.status("timing decisions"), real_time_threads():
         rows += _timed(decisions, seed)
     figures["decision_p50_ms"], figures["decision_p99_ms"] = rows[0]["p50_ms"], rows[0]["p99_ms"]
     figures["decision_adversary_p50_ms"], figures["decision_adversary_p99_ms"] = rows[1]["p50_ms"], rows[1]["p99_ms"]

@@ -99,7 +99,7 @@ def live_graph(
 
 @contextmanager
 def real_time_threads(priority: int = 60) -> Iterator[None]:
-    """Threads started in the block go before all without a `priority` under SCHED_FIFO, where that is permitted.
+    """The block, and threads started in it, go before all without a `priority` under SCHED_FIFO, where permitted.
 
     For what measures the processes of control or stands between them: those have such priorities (config/graphs).
     """

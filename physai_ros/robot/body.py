@@ -36,29 +36,37 @@ class Placement(NamedTuple):
 
 
 class Body:
-    """Places points on links. Not safe to share between threads: pinocchio's data are reused between calls."""
+    """Places points on links. Not safe to share between threads: pinocchio's data are reused between calls.
+
+    Every point is a sum of its link's axes and origin, so that one product places them all.
+    """
 
     def __init__(self, kinematics: Kinematics, points: LinkPoints) -> None:
         self._model = kinematics.model
         self._data = self._model.createData()
         pin.forwardKinematics(self._model, self._data, np.zeros(self._model.nq))
         links = range(self._model.njoints)
-        # One product places all points: each is a sum of its link's axes and origin, which are rows of one matrix.
-        self._axes = np.zeros((len(links), 4, 3))
+        self._frames = _frames(self._data)
         self._shares = np.zeros((len(points.joints), len(links), 4))
         for joint in links:
             own, place = np.flatnonzero(points.joints == joint), self._data.oMi[joint]
             self._shares[own, joint, :3] = (points.positions[own] - place.translation) @ place.rotation
             self._shares[own, joint, 3] = 1.0
         self._shares = self._shares.reshape(len(points.joints), -1)
-        self._rows = self._axes.reshape(-1, 3)
-        # Views of pinocchio's own memory: rotations by columns, and where to.
-        self._rotations = [(self._axes[joint, :3], self._data.oMi[joint].rotation.T) for joint in links]
-        self._translations = [(self._axes[joint, 3], self._data.oMi[joint].translation) for joint in links]
 
     def place(self, joint_positions: np.ndarray) -> Placement:
         """Where the points are at `joint_positions` (n_joints,) [rad]."""
         jacobian = pin.computeJointJacobians(self._model, self._data, joint_positions)
-        for axes, placed in (*self._rotations, *self._translations):
-            axes[...] = placed
-        return Placement(self._shares @ self._rows, jacobian.copy())
+        return Placement(self._shares.dot(self._frames), jacobian.copy())
+
+
+def _frames(data: pin.Data) -> np.ndarray:
+    """A window (4 * links, 3) on pinocchio's own memory: of each link its axes in the base frame, then its origin."""
+    first = data.oMi[0].rotation
+    origin = first.__array_interface__["data"][0]
+    for joint, placed in enumerate(data.oMi):
+        found = placed.rotation.__array_interface__["data"][0], placed.translation.__array_interface__["data"][0]
+        if found != (origin + 96 * joint, origin + 96 * joint + 72) or placed.rotation.strides != (8, 24):
+            problem = f"pinocchio {pin.__version__} keeps placements otherwise than 3 and 4 do; install one of those"
+            raise RuntimeError(problem)
+    return np.lib.stride_tricks.as_strided(first.T, (4 * len(data.oMi), 3), (24, 8))

@@ -62,7 +62,7 @@ class Distances:
         self._outer_radii = spheres.radii[outer]
         watched = _watched(spheres, limits)
         near, far = np.flatnonzero(watched.any(axis=1)), np.flatnonzero(watched.any(axis=0))
-        self._near, self._far = first + near, first + far
+        self._near, self._far = _view(first + near), _view(first + far)
         self._margin = limits.self_distance.margin
         self._apart = spheres.radii[near][:, np.newaxis] + spheres.radii[far] + self._margin
         self._apart[~watched[np.ix_(near, far)]] -= _UNWATCHED
@@ -74,16 +74,18 @@ class Distances:
         """All distances at `joint_positions` (n_joints,) [rad]."""
         placement = self._body.place(joint_positions)
         points = placement.points
-        parts = [self._walls @ points[0] - self._wall_offsets]
+        parts = [self._walls.dot(points[0]) - self._wall_offsets]
         if len(self._normals):
-            parts.append((self._normals @ points[self._extremes].T - self._plane_offsets).ravel())
+            parts.append((self._normals.dot(points[self._extremes].T) - self._plane_offsets).ravel())
         if len(self._centres):
             inside = points[self._outer] - self._centres
             parts.append((_from_box(inside, self._halves) - self._outer_radii).ravel())
         if self._apart.size:
-            parts.append((cdist(points[self._near], points[self._far]) - self._apart).ravel())
+            apart = cdist(points[self._near], points[self._far])
+            apart -= self._apart
+            parts.append(apart.ravel())
         distances = np.concatenate(parts)
-        return Sight(joint_positions, distances, float(distances.min()), placement)
+        return Sight(joint_positions, distances, float(np.minimum.reduce(distances)), placement)
 
     def slopes(self, sight: Sight, which: np.ndarray) -> np.ndarray:
         """What a turn of each joint adds to the distances `which`, in rising order: (n, n_joints) [m/rad]."""
@@ -117,16 +119,17 @@ class Distances:
         walls, pairs = len(self._walls), self._apart.size
         sizes = [walls, len(planes) * len(extremes), len(boxes) * len(outer), pairs]
         self._starts = np.cumsum([0, *sizes])
+        near, far = (np.arange(len(points.joints))[which] for which in (self._near, self._far))
         self._moved = np.concatenate(
             [
                 np.zeros(walls, dtype=int),
                 np.tile(extremes, len(planes)),
                 np.tile(outer, len(boxes)),
-                np.tile(self._far, len(self._near)),
+                np.tile(far, len(near)),
             ]
         )
         self._held = np.zeros(len(self._moved), dtype=int)
-        self._held[self._starts[3] :] = np.repeat(self._near, len(self._far))
+        self._held[self._starts[3] :] = np.repeat(near, len(far))
         self._directions = np.zeros((len(self._moved), 3))
         self._directions[:walls] = self._walls
         self._directions[walls : self._starts[2]] = np.repeat(self._normals, len(extremes), axis=0)
@@ -166,6 +169,12 @@ def _watched(spheres: LinkPoints, limits: SafetyLimits) -> np.ndarray:
         one, other = (links == name for name in (*pair, *pair)[:2])
         watched &= ~(np.outer(one, other) | np.outer(other, one))
     return watched
+
+
+def _view(which: np.ndarray) -> np.ndarray | slice:
+    """Rising indices as a slice where they follow each other: what it takes is not copied."""
+    follow = len(which) and which[-1] - which[0] == len(which) - 1
+    return slice(int(which[0]), int(which[-1]) + 1) if follow else which
 
 
 def _levers(points: LinkPoints, kinematics: Kinematics) -> np.ndarray:

@@ -33,6 +33,15 @@ class Projection(NamedTuple):
     reasons: tuple[str, ...] = ()
 
 
+def _twice(values: np.ndarray) -> np.ndarray:
+    return np.concatenate([values, values])
+
+
+def _either_way(values: np.ndarray) -> np.ndarray:
+    """Values (n_joints,) towards the upper ends of the joints' ranges, then towards the lower ones."""
+    return np.concatenate([values, -values])
+
+
 class SafetyFilter:
     """Projects a target on what one control cycle may do from a set-point.
 
@@ -61,13 +70,17 @@ class SafetyFilter:
         # Swinging from full acceleration to full braking takes 2 A / J; what that costs of the way is at most
         # v 2 A / J + A^3 / J^2.
         acceleration, jerk = limits.acceleration, limits.jerk
-        self._swing = 2.0 * acceleration / jerk
-        self._reserve = acceleration**3 / jerk**2
-        self._delta_velocity = acceleration * control_period
-        self._delta_jerk = jerk * control_period**2
+        swing = 2.0 * acceleration / jerk
+        self._acceleration, self._velocity = _twice(acceleration), _twice(limits.velocity)
+        self._reaction = _twice(control_period + swing)
+        self._reaction_squared, self._per_room = self._reaction**2, 2.0 / self._acceleration
+        reserve = acceleration**3 / jerk**2
+        self._ends = np.concatenate([limits.position_upper - reserve, -limits.position_lower - reserve])
+        self._delta_velocity = _twice(acceleration * control_period)
+        self._delta_jerk = _twice(jerk * control_period**2)
         self._jerk_binds = bool((self._delta_jerk < 2.0 * self._delta_velocity).any())
         self._distances = self._surroundings.distances
-        self._delay = control_period + float(self._swing.max())
+        self._delay = float(self._reaction.max())
 
     def project(
         self, target: np.ndarray, set_point: SetPoint, velocity_scale: float = 1.0, tool_speed: float = np.inf
@@ -83,8 +96,8 @@ class SafetyFilter:
         if any((lower > upper + 1e-9).tolist()):
             return Projection(None, ("infeasible",))
         wanted = (target - set_point.positions) / self._period
-        inside = all(((wanted >= lower - 1e-9) & (wanted <= upper + 1e-9)).tolist())
-        velocities = wanted if inside else np.minimum(np.maximum(wanted, lower), upper)
+        velocities = np.minimum(np.maximum(wanted, lower), upper)
+        inside = max(np.abs(velocities - wanted).tolist()) <= 1e-9
         top_speed = min(self._limits.tool_speed * velocity_scale, tool_speed)
         nearest = target.copy() if inside else set_point.positions + velocities * self._period
         positions, bent = self._bend(nearest, set_point, lower, upper, top_speed)
@@ -102,25 +115,23 @@ class SafetyFilter:
         return "" if all((np.abs(target) < 1e6).tolist()) else "not_finite"
 
     def _velocity_box(self, set_point: SetPoint, scale: float) -> tuple[np.ndarray, np.ndarray]:
-        limits, now = self._limits, set_point.velocities
+        """Least and largest velocity (n_joints,) [rad/s] that a joint may have."""
+        now = _either_way(set_point.velocities)
         slowest, fastest = now - self._delta_velocity, now + self._delta_velocity
         if self._jerk_binds:
-            coasting = now + set_point.accelerations * self._period
+            coasting = now + _either_way(set_point.accelerations) * self._period
             slowest = np.maximum(slowest, coasting - self._delta_jerk)
             fastest = np.minimum(fastest, coasting + self._delta_jerk)
-        top = limits.velocity * scale
         # Where the speed limit has just been lowered, the arm brakes down to it.
-        upper = np.minimum(np.minimum(fastest, np.maximum(top, slowest)), self._approach(set_point.positions, 1.0))
-        lower = np.maximum(np.maximum(slowest, np.minimum(-top, fastest)), -self._approach(set_point.positions, -1.0))
-        return lower, upper
+        top = np.minimum(fastest, np.maximum(self._velocity * scale, slowest))
+        top = np.minimum(top, self._approach(set_point.positions))
+        joints = len(set_point.positions)
+        return -top[joints:], top[:joints]
 
-    def _approach(self, positions: np.ndarray, side: float) -> np.ndarray:
-        """Largest speed towards a position limit that a stop can still be made from, one cycle on."""
-        limits = self._limits
-        room = limits.position_upper - positions if side > 0 else positions - limits.position_lower
-        room = np.maximum(room - self._reserve, 0.0)
-        delay = self._period + self._swing
-        return limits.acceleration * (np.sqrt(delay * delay + 2.0 * room / limits.acceleration) - delay)
+    def _approach(self, positions: np.ndarray) -> np.ndarray:
+        """Largest speed (2 n_joints,) to upper ends, then to lower ones, that can still be stopped from in a cycle."""
+        room = np.maximum(self._ends - _either_way(positions), 0.0)
+        return self._acceleration * (np.sqrt(self._reaction_squared + room * self._per_room) - self._reaction)
 
     def _bend(
         self, nearest: np.ndarray, set_point: SetPoint, lower: np.ndarray, upper: np.ndarray, top_speed: float
@@ -133,7 +144,7 @@ class SafetyFilter:
         before = self._surroundings.look(set_point.positions)
         wanted = nearest - set_point.positions
         target, bent, bound = nearest, (), _NONE
-        faces, face_bounds = np.zeros((0, len(wanted))), np.zeros(0)
+        faces, face_bounds = np.zeros((0, len(wanted))), _NONE
         for _ in range(_ROUNDS):
             after = self._surroundings.look(target)
             over = self._too_fast(before, after)
@@ -165,10 +176,11 @@ class SafetyFilter:
 
     def _too_fast(self, before: Sight, after: Sight) -> np.ndarray:
         """Indices of the distances that shrink faster from one sight to the other than may be."""
-        speeds = (before.distances - after.distances) / self._period
-        if self._braking_way(float(speeds.max())) <= before.least:
+        shrunk = before.distances - after.distances
+        if self._braking_way(float(np.maximum.reduce(shrunk)) / self._period) <= before.least:
             return _NONE
-        return np.flatnonzero(self._braking_way(np.maximum(speeds, 0.0)) > np.maximum(before.distances, _SKIN))
+        speeds = np.maximum(shrunk / self._period, 0.0)
+        return np.flatnonzero(self._braking_way(speeds) > np.maximum(before.distances, _SKIN))
 
     def _approach_in_space(self, distances: np.ndarray) -> np.ndarray:
         """Largest speed [m/s] towards something at `distances` [m] that braking still ends before it."""
@@ -216,14 +228,11 @@ class SafetyFilter:
 
     def _named(self, wanted: np.ndarray, set_point: SetPoint, scale: float) -> tuple[str, ...]:
         """Which limits of the joints `wanted` (n_joints,) [rad/s] breaks."""
-        limits, positions = self._limits, set_point.positions
-        reasons = []
-        if (wanted > self._approach(positions, 1.0) + 1e-9).any() or (
-            -wanted > self._approach(positions, -1.0) + 1e-9
-        ).any():
+        limits, reasons = self._limits, []
+        if (_either_way(wanted) > self._approach(set_point.positions) + 1e-9).any():
             reasons.append("position")
         if (np.abs(wanted) > limits.velocity * scale + 1e-9).any():
             reasons.append("velocity")
-        if (np.abs(wanted - set_point.velocities) > self._delta_velocity + 1e-9).any():
+        if (_either_way(wanted - set_point.velocities) > self._delta_velocity + 1e-9).any():
             reasons.append("acceleration")
         return tuple(reasons) or ("jerk",)

@@ -46,16 +46,15 @@ class StopPlanner:
         """Quickest stop from `start`, sampled each control period; None where ruckig finds none."""
         if not any(start.velocities.tolist()):
             return hold_trajectory(start.positions, self._period)
-        self._input.current_position = start.positions
-        self._input.current_velocity = start.velocities
-        self._input.current_acceleration = start.accelerations
+        self._input.current_position = start.positions.tolist()
+        self._input.current_velocity = start.velocities.tolist()
+        self._input.current_acceleration = start.accelerations.tolist()
         if self._otg.calculate(self._input, self._trajectory) not in (Result.Working, Result.Finished):
             return None
         duration = self._trajectory.duration
         samples = max(math.ceil(duration / self._period - 1e-9), 1)
-        at_time = self._trajectory.at_time
-        positions = np.array([at_time((i + 1) * self._period)[0] for i in range(samples - 1)] + [at_time(duration)[0]])
-        return StopTrajectory(self._period, positions)
+        instants = [*(self._period * i for i in range(1, samples)), duration]
+        return StopTrajectory(self._period, np.array([self._trajectory.at_time(instant)[0] for instant in instants]))
 
 
 class StopVerifier:
@@ -74,7 +73,13 @@ class StopVerifier:
         Where the arm stands outside a limit already, at `before` (n_joints,) [rad], by default at `start`, neither
         `start` nor the stop may lead further out.
         """
-        limits, path = self._limits, stop.positions
+        limits, path, distances = self._limits, stop.positions, self._distances
+        way = np.abs(path[0] - start.positions) + np.add.reduce(np.abs(path[1:] - path[:-1]))
+        room = np.minimum(limits.position_upper - start.positions, start.positions - limits.position_lower)
+        sight = self._surroundings.look(start.positions)
+        # Most stops are shorter than the way to anything.
+        if all((way <= room).tolist()) and sight.least >= float(distances.longest.dot(way)):
+            return ""
         stands = start.positions if before is None else before
         lower = np.minimum(limits.position_lower, stands) - 1e-6
         upper = np.maximum(limits.position_upper, stands) + 1e-6
@@ -82,13 +87,9 @@ class StopVerifier:
             return "position"
         stood = self._surroundings.look(stands)  # where the filter has just looked
         floor = np.minimum(stood.distances, 0.0) - _ROUNDING if stood.least < 0.0 else 0.0
-        sight = self._surroundings.look(start.positions)
-        steps = np.abs(np.concatenate([path[:1] - start.positions, path[1:] - path[:-1]]))
-        way = steps.sum(axis=0)
-        if sight.least - float(self._distances.longest @ way) >= 0.0:
+        if (sight.distances - distances.reach @ way >= floor).all():
             return ""
-        if (sight.distances - self._distances.reach @ way >= floor).all():
-            return ""
+        steps = np.abs(np.diff(path, axis=0, prepend=start.positions[np.newaxis]))
         return self._along(path, np.cumsum(steps, axis=0), sight, floor)
 
     def clearance(self, positions: np.ndarray) -> tuple[float, float]:
