@@ -70,17 +70,17 @@ def measure(
     Raises:
         TimeoutError: the graph or its trainer did not begin to work.
     """
-    from physai_ros.cli.bench_latency import moving_graph, pause_training, watch
+    from physai_ros.cli.bench_latency import moving_graph, pause_training, record_of, watch
 
     busy = {"sparse_trainer": {"updates_per_episode": _UPDATES}}
     windows: dict[str, list[tuple[float, float]]] = {arm: [] for arm in ARMS}
-    with moving_graph(policy, rate, task=task, namespace=namespace, seed=seed, more=busy) as (graph, monitor, record):
-        log = TrainingLog(monitor)
+    with moving_graph(policy, rate, task=task, namespace=namespace, seed=seed, more=busy) as (_graph, monitor, tap):
+        record, log = record_of(tap), TrainingLog(monitor)
         monitor.wait(lambda: log.works, _BUSY, "work for the trainer: an episode of training")
         for _ in range(turns):
             for arm in ARMS:
                 pause_training(monitor, paused=arm == "alone")
-                windows[arm].append(watch(graph, monitor, seconds / turns / 2, settle=_SWITCH))
+                windows[arm].append(watch(monitor, tap, seconds / turns / 2, settle=_SWITCH))
     rows = [{"arm": arm, **record.figures(1.0 / rate, windows[arm])} for arm in ARMS]
     alone, training = rows
     if not (alone["answered"] and training["answered"]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from physai_ros.cli.control_tap import ControlTap
     from physai_ros.cli.latency_record import LatencyRecord
     from physai_ros.deployment.supervised import SupervisedGraph
     from physai_ros.ros.graph_monitor import GraphMonitor
@@ -55,7 +56,7 @@ def latency(
 
     Paced, with the whole graph; its trainer is paused (`physai bench isolation` measures it). The policy that sees has
     two cameras of 84x84 at 30 Hz, whose frames are replayed. A deadline is missed when a measurement within an episode
-    is not answered by the policy within the control period.
+    is not answered by the policy within the control period. Instants are those at which messages were published.
     """
     from rich.console import Console
     from rich.table import Table
@@ -135,17 +136,18 @@ def measure_case(
     from physai_ros.policy.registry import PolicyRegistry
     from physai_ros.robot.spec import RobotSpec
 
-    with moving_graph(policy, rate, task=task, namespace=namespace, seed=seed) as (graph, monitor, record):
+    with moving_graph(policy, rate, task=task, namespace=namespace, seed=seed) as (graph, monitor, tap):
+        record = record_of(tap)
         registry = PolicyRegistry(graph.run / "registry")
         versions = add_versions(registry) if swaps else []
-        log = SwapLog(monitor, RobotSpec.load(robot_at(rate, graph.run))) if swaps else None
+        log = SwapLog(tap, RobotSpec.load(robot_at(rate, graph.run))) if swaps else None
         pause_training(monitor, paused=True)
-        window = watch(graph, monitor, seconds)
+        window = watch(monitor, tap, seconds)
         swapped: list[tuple[float, float]] = []
         if log is not None:
             asked = swapping(monitor, versions, seconds / swaps)
             while len(log.changes(swapped)) < swaps and len(swapped) < ROUNDS:
-                swapped.append(watch(graph, monitor, seconds, settle=0.0, meanwhile=lambda: next(asked)))
+                swapped.append(watch(monitor, tap, seconds, settle=0.0, meanwhile=lambda: next(asked)))
         loaded = registry.load(registry.current()[0])
     beside = bare_forward(loaded)
     if lerobot is not None:
@@ -170,12 +172,13 @@ def moving_graph(
     namespace: str,
     seed: int,
     more: dict[str, dict[str, object]] | None = None,
-) -> Iterator[tuple[SupervisedGraph, GraphMonitor, LatencyRecord]]:
-    """A graph whose arm moves by a policy at a control rate [Hz], and the record of all that goes through it."""
+) -> Iterator[tuple[SupervisedGraph, GraphMonitor, ControlTap]]:
+    """A graph whose arm moves by a policy at a control rate [Hz], and a tap on its control loop."""
     from contextlib import ExitStack
 
     from physai_ros.cli.bench_policies import CAMERAS, SIZE, prepare_seeing, robot_at, temporary_folder
     from physai_ros.cli.camera_replay import replayed
+    from physai_ros.cli.control_tap import ControlTap
     from physai_ros.cli.live_graph import live_graph
 
     settings = {name: dict(values) for name, values in (more or {}).items()}
@@ -188,67 +191,64 @@ def moving_graph(
             extra["prepare"] = lambda rollout, run: prepare_seeing(rollout, run, seed)
             extra["beside"] = lambda: replayed(folder / "frames.npz", CAMERA_RATE, namespace)
         graph, monitor = stack.enter_context(live_graph(task, seed, namespace=namespace, more=settings, **extra))
-        record = record_of(monitor)
-        yield graph, monitor, record
+        monitor.hear_control(False)  # the tap does, for less
+        yield graph, monitor, stack.enter_context(ControlTap(namespace))
 
 
-def record_of(monitor: GraphMonitor) -> LatencyRecord:
-    """A record that is filled by what the monitor hears from now on."""
+def record_of(tap: ControlTap) -> LatencyRecord:
+    """A record that is filled by what is taken from the tap from now on."""
     from physai_ros.cli.latency_record import LatencyRecord
     from physai_ros.msg import DriverState, RobotAction, SafeCommand
     from physai_ros.ros.stamps import seconds_of
 
     record = LatencyRecord()
 
-    def on_action(message: RobotAction) -> None:
+    def on_action(message: RobotAction, _instant: float) -> None:
         age = seconds_of(message.header.stamp) - seconds_of(message.observation_stamp)
         record.proposal(message.sequence, message.state_sequence, message.episode_id, age)
 
-    def on_command(message: SafeCommand) -> None:
+    def on_command(message: SafeCommand, instant: float) -> None:
         if message.source == SafeCommand.SOURCE_POLICY:
-            record.permitted(message.proposed_sequence, time.monotonic())
+            record.permitted(message.proposed_sequence, instant)
 
-    heard: dict[type, Callable[[Any], None]] = {
-        DriverState: lambda message: record.state(message.sequence, time.monotonic()),
+    heard: dict[type, Callable[[Any, float], None]] = {
+        DriverState: lambda message, instant: record.state(message.sequence, instant),
         RobotAction: on_action,
         SafeCommand: on_command,
     }
-
-    def hook(message: object) -> None:
-        listener = heard.get(type(message))
-        if listener is not None:
-            listener(message)
-
-    monitor.hooks.append(hook)
+    tap.hooks.append(lambda message, instant: heard[type(message)](message, instant))
     return record
 
 
 def watch(
-    graph: SupervisedGraph,
     monitor: GraphMonitor,
+    tap: ControlTap,
     seconds: float,
     settle: float = _SETTLE,
     meanwhile: Callable[[], object] | None = None,
 ) -> tuple[float, float]:
-    """Begin and end [s] of a measurement of this length, with the graph kept and stops resumed meanwhile.
+    """Begin and end [s] of a measurement of this length, with the tap emptied and stops resumed meanwhile.
 
     `meanwhile` is called again and again, about every 10 ms where there is one.
     """
-    from physai_ros.cli.live_graph import resume_until_moving
+    from std_srvs.srv import Trigger
+
+    from physai_ros.cli.control_tap import without_pauses
     from physai_ros.msg import SafetyStatus
 
     time.sleep(settle)
-    begin = time.monotonic()
-    while (now := time.monotonic()) < begin + seconds:
-        graph.statuses()
-        stopped = monitor.safety is not None and monitor.safety.state == SafetyStatus.STOPPED
-        if stopped or now - monitor.command_received > 1.0:
-            resume_until_moving(monitor, 1.0)
-        until = min(time.monotonic() + 0.5, begin + seconds)
-        while meanwhile is not None and time.monotonic() < until:
-            meanwhile()
-            time.sleep(0.01)
-        time.sleep(max(0.0, until - time.monotonic()))
+    with without_pauses():
+        begin = time.monotonic()
+        while time.monotonic() < begin + seconds:
+            if monitor.safety is not None and monitor.safety.state == SafetyStatus.STOPPED:
+                with suppress(TimeoutError):  # asked again half a second later
+                    monitor.call(Trigger, "resume", Trigger.Request(), timeout=2.0)
+            until = min(time.monotonic() + 0.5, begin + seconds)
+            while meanwhile is not None and time.monotonic() < until:
+                meanwhile()
+                time.sleep(0.01)
+            time.sleep(max(0.0, until - time.monotonic()))
+            tap.take()
     return begin, begin + seconds
 
 

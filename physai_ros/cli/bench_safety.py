@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from physai_ros.evaluation.safety_hours import SafetyHours
+
+
+_UPDATES, _BUSY = 100_000, 180.0  # of the trainer an episode: it never rests; patience until it begins [s]
 
 
 def safety(
@@ -173,43 +175,40 @@ def _live(seconds: float, seed: int, namespace: str) -> dict[str, Any]:
     import numpy as np
     import psutil
 
-    from physai_ros.cli.live_graph import live_graph
+    from physai_ros.cli.bench_latency import moving_graph, watch
     from physai_ros.msg import SafeCommand
-    from physai_ros.robot.spec import RobotSpec
 
-    period = RobotSpec.load("fr3_sim").control_period
-    answers: dict[int, float] = {}
+    rate = 100.0
+    answers: dict[int, tuple[float, int]] = {}
 
-    def hear(message: object) -> None:
+    def hear(message: object, instant: float) -> None:
         if isinstance(message, SafeCommand):
-            answers.setdefault(message.state_sequence, time.monotonic())
+            answers.setdefault(message.state_sequence, (instant, message.source))
 
-    with live_graph("pick_place", seed, namespace=namespace) as (graph, monitor):
-        monitor.hooks.append(hear)
-        since, states = time.monotonic(), monitor.states
+    busy = {"sparse_trainer": {"updates_per_episode": _UPDATES}}
+    with moving_graph("state", rate, task="pick_place", namespace=namespace, seed=seed, more=busy) as parts:
+        graph, monitor, tap = parts
+        monitor.wait(lambda: monitor.training is not None and monitor.training.updates > 0, _BUSY, "training")
+        watch(monitor, tap, 0.5)  # what has waited until now
+        tap.hooks.append(hear)
         process = psutil.Process(_pid(graph.statuses(), "safety_monitor"))
-        spent = process.cpu_times()
-        # The time is the measurement: nothing is waited for.
-        while time.monotonic() < since + seconds:
-            graph.statuses()
-            time.sleep(min(0.5, max(0.0, since + seconds - time.monotonic())))
-        now, states = process.cpu_times(), monitor.states - states
-        elapsed = time.monotonic() - since
-        steps = 0 if monitor.training is None else monitor.training.updates
+        spent, updates = process.cpu_times(), monitor.training.updates
+        begin, end = watch(monitor, tap, seconds, settle=0.0)
+        now, updates = process.cpu_times(), monitor.training.updates - updates
     sequences = np.array(sorted(answers))
-    instants = np.array([answers[sequence] for sequence in sequences])
+    instants, sources = np.array([answers[sequence] for sequence in sequences]).T
     follow = np.diff(sequences) == 1  # where a message was lost there is no interval
     intervals = np.diff(instants)[follow]
-    jitter = 1e3 * np.abs(intervals - period)
+    jitter = 1e3 * np.abs(intervals - 1.0 / rate)
     return {
         "case": "live graph, training",
-        "states": states,
         "answers": len(sequences),
+        "policy_share": float(np.mean(sources == SafeCommand.SOURCE_POLICY)),
         "jitter_p50_ms": float(np.percentile(jitter, 50)),
         "jitter_p99_ms": float(np.percentile(jitter, 99)),
         "interval_p99_ms": float(1e3 * np.percentile(intervals, 99)),
-        "cpu_share": (now.user + now.system - spent.user - spent.system) / elapsed,
-        "training_updates": int(steps),
+        "cpu_share": (now.user + now.system - spent.user - spent.system) / (end - begin),
+        "training_updates": int(updates),
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from physai_ros.cli.control_tap import ControlTap
 from physai_ros.cli.latency_record import LatencyRecord
 from physai_ros.msg import RobotAction, SafeCommand
 from physai_ros.policy.network import RobotPolicyNetwork
@@ -46,15 +47,15 @@ def add_versions(registry: PolicyRegistry) -> list[str]:
 
 
 class SwapLog:
-    """Who acted and what was commanded, cycle by cycle, as a monitor hears it."""
+    """Who acted and what was commanded, cycle by cycle."""
 
-    def __init__(self, monitor: GraphMonitor, spec: RobotSpec) -> None:
+    def __init__(self, tap: ControlTap, spec: RobotSpec) -> None:
         self._spec = spec
         self._before: RobotAction | None = None
         self._path: deque[SafeCommand] = deque(maxlen=4)
         self._changes: list[tuple[float, int, int]] = []
         self._jerks: list[tuple[float, float]] = []
-        monitor.hooks.append(self._hear)
+        tap.hooks.append(self._hear)
 
     def changes(self, windows: Windows) -> list[tuple[int, int]]:
         """First and last measurement between the last action of one version and the first of another, in an episode."""
@@ -64,13 +65,13 @@ class SwapLog:
         """Largest jerk of what was permitted to the policy, as a share of the limit; of four commands in a row."""
         return max((jerk for instant, jerk in self._jerks if _within(instant, windows)), default=float("nan"))
 
-    def _hear(self, message: object) -> None:
+    def _hear(self, message: object, instant: float) -> None:
         if isinstance(message, RobotAction):
             before, self._before = self._before, message
             if before is None or before.episode_id != message.episode_id:
                 return
             if before.policy_version != message.policy_version:
-                self._changes.append((time.monotonic(), before.state_sequence + 1, message.state_sequence))
+                self._changes.append((instant, before.state_sequence + 1, message.state_sequence))
         elif isinstance(message, SafeCommand):
             self._path.append(message)
             numbers = [command.state_sequence for command in self._path]
@@ -78,7 +79,7 @@ class SwapLog:
             if by_policy and len(numbers) == 4 and numbers == list(range(numbers[0], numbers[0] + 4)):
                 third = np.diff([command.positions for command in self._path], n=3, axis=0)[0]
                 jerk = np.abs(third) / self._spec.control_period**3 / self._spec.jerk_limits
-                self._jerks.append((time.monotonic(), float(jerk.max())))
+                self._jerks.append((instant, float(jerk.max())))
 
 
 def swapping(monitor: GraphMonitor, versions: list[str], interval: float) -> Iterator[None]:

@@ -19,6 +19,7 @@ from physai_ros.safety.state_machine import SafetyState
 from physai_ros.safety.supervisor import SafetySupervisor
 
 _WARM_UP = 200
+_PAUSE, _PAUSE_EVERY = 0.02, 500  # [s] after so many: the kernel stops a real-time process that takes all of its time
 
 
 class PolicySteps:
@@ -79,6 +80,8 @@ def decision_times(case: str, count: int, seed: int) -> np.ndarray:
             positions = command.positions
             if supervisor.state == SafetyState.STOPPED:
                 supervisor.resume()
+            if sequence % _PAUSE_EVERY == 0:
+                time.sleep(_PAUSE)
     finally:
         gc.unfreeze()
     return times

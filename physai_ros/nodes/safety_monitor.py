@@ -67,11 +67,11 @@ class Parameters:
     )
     audit_log: str = parameter("", "File to which every intervention and stop is appended; empty: none is kept.")
     proposal_patience: float = parameter(
-        0.005,
-        "Paced: how long the decision on a state waits for a policy that keeps up, so that the command answers this "
-        "state and not the one before [s]; 0: not at all.",
+        0.6,
+        "Paced: for how much of a control period the decision on a state waits for a policy that keeps up, so that "
+        "the command answers this state and not the one before; 0: not at all.",
         minimum=0.0,
-        maximum=0.01,
+        maximum=0.9,
     )
     driver_timeout: float = parameter(5.0, "Patience with the driver's services [s].", minimum=0.1, maximum=30.0)
 
@@ -125,7 +125,7 @@ class SafetyMonitor(ManagedNode):
         self.serve(Trigger, "resume", self._resume)
         self.every(_WATCH, self._watch)
         self.every(0.1, self._heartbeat)
-        self._patience = self.every(p.proposal_patience or 1.0, self._decide_without)
+        self._patience = self.every((p.proposal_patience or 1.0) * spec.control_period, self._decide_without)
         self._patience.cancel()
         self._token = ""
         self._own_tokens: list[bytes] = []
@@ -211,8 +211,10 @@ class SafetyMonitor(ManagedNode):
         state, proposal = self._state, self._gate.proposal
         if self._waiting or state.lock_step or not self.parameters.proposal_patience:
             return False
-        drives = self._command is not None and self._command.source == CommandSource.POLICY
-        return drives and proposal is not None and proposal.state_sequence == state.sequence - 1
+        if proposal is None or proposal.state_sequence != state.sequence - 1:
+            return False
+        # Not while an operator drives or a stop is played. At rest, the policy's first word has come meanwhile.
+        return self._command is not None and self._command.source in (CommandSource.POLICY, CommandSource.HOLD)
 
     def _decide_without(self) -> None:
         """The proposal is late: go on with what there is."""

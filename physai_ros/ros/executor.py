@@ -148,8 +148,11 @@ def is_patient(entity: Any) -> bool:  # noqa: ANN401 - any entity of rclpy
     return getattr(entity, "patient", False)
 
 
-def take_all(subscription: Subscription) -> Iterator[tuple[int, Any]]:
-    """Every message that waits in the subscription, with the instant at which it arrived [ns, system clock]."""
+def take_all(subscription: Subscription, instant: str = "received_timestamp") -> Iterator[tuple[int, Any]]:
+    """Every message that waits in the subscription, with the instant at which it arrived [ns, system clock].
+
+    With `instant="source_timestamp"` it is the one at which it was published.
+    """
     handle = subscription.handle
     while True:
         with handle:
@@ -157,7 +160,7 @@ def take_all(subscription: Subscription) -> Iterator[tuple[int, Any]]:
         if taken is None:
             return
         message, information = taken
-        yield information["received_timestamp"], message
+        yield information[instant], message
 
 
 def _subscription_call(subscription: Subscription) -> Callable[[], None] | None:

@@ -233,7 +233,7 @@ def test_paced_it_permits_holds_stops_and_resumes(bench, tmp_path):
     assert any(state == "stopped" and reasons[0] == "emergency_stop" for state, reasons in said)
 
 
-@pytest.mark.parametrize("patience", [0.0, 0.01])
+@pytest.mark.parametrize("patience", [0.0, 0.9])
 def test_paced_a_state_is_answered_by_the_proposal_for_it_where_that_is_waited_for(bench, patience):
     bench = bench("paced", proposal_patience=patience)
     bench.start_both()
@@ -250,6 +250,29 @@ def test_paced_a_state_is_answered_by_the_proposal_for_it_where_that_is_waited_f
     by_policy = [each for each in bench.commands[begin:] if each.source == msg.SafeCommand.SOURCE_POLICY]
     at_once = [answered[each.proposed_sequence] == each.state_sequence for each in by_policy]
     assert np.mean(at_once) > 0.5 if patience else np.mean(at_once) < 0.2
+
+
+def test_paced_the_first_command_of_a_policy_answers_the_newest_state(bench):
+    bench = bench("paced", proposal_patience=0.9)
+    bench.start_both()
+    answered: dict[int, int] = {}
+
+    def propose(state: msg.DriverState) -> None:
+        bench.propose(state, bench.spec.home_positions)
+        answered[bench.proposed] = state.sequence
+
+    def drives() -> bool:
+        return bench.commands[-1].source == msg.SafeCommand.SOURCE_POLICY
+
+    at_once = []
+    for _ in range(8):
+        bench.on_state = lambda _state: None
+        bench.until(lambda: bench.commands and not drives())
+        begin, bench.on_state = len(bench.commands), propose
+        bench.until(drives)
+        first = next(each for each in bench.commands[begin:] if each.source == msg.SafeCommand.SOURCE_POLICY)
+        at_once.append(answered[first.proposed_sequence] == first.state_sequence)
+    assert np.mean(at_once) > 0.5
 
 
 def test_a_person_and_an_alarm_slow_the_arm_hold_it_and_let_it_go(bench):
