@@ -130,6 +130,7 @@ def _hours(policy: str, filtered: bool, hours: float, seed: int) -> dict[str, An
         "arm": dict(result.arm),
         "stops": dict(result.stops),
         "peak_force": result.peak_force,
+        "impact": result.impact,
         "longest_press": result.longest_press,
         "nearest_links": result.nearest_links,
         "lowest_tool": result.lowest_tool,
@@ -171,39 +172,42 @@ def _demonstrated(episodes: int, seed: int, *, filtered: bool) -> dict[str, Any]
 
 
 def _live(seconds: float, seed: int, namespace: str) -> dict[str, Any]:
-    """Jitter of the safety loop in the running, learning graph: of the time between its answers to driver states."""
+    """Jitter of the safety loop in the running, learning graph: of the time between its answers to driver states.
+
+    Within episodes, whatever it answered there: between them the world is put back, out of step with the clock.
+    """
     import numpy as np
     import psutil
 
-    from physai_ros.cli.bench_latency import moving_graph, watch
+    from physai_ros.cli.bench_latency import moving_graph, record_of, watch
     from physai_ros.msg import SafeCommand
 
     rate = 100.0
-    answers: dict[int, tuple[float, int]] = {}
+    answers: dict[int, float] = {}
 
     def hear(message: object, instant: float) -> None:
         if isinstance(message, SafeCommand):
-            answers.setdefault(message.state_sequence, (instant, message.source))
+            answers.setdefault(message.state_sequence, instant)
 
     busy = {"sparse_trainer": {"updates_per_episode": _UPDATES}}
     with moving_graph("state", rate, task="pick_place", namespace=namespace, seed=seed, more=busy) as parts:
         graph, monitor, tap = parts
         monitor.wait(lambda: monitor.training is not None and monitor.training.updates > 0, _BUSY, "training")
         watch(monitor, tap, 0.5)  # what has waited until now
+        record = record_of(tap)
         tap.hooks.append(hear)
         process = psutil.Process(_pid(graph.statuses(), "safety_monitor"))
         spent, updates = process.cpu_times(), monitor.training.updates
         begin, end = watch(monitor, tap, seconds, settle=0.0)
         now, updates = process.cpu_times(), monitor.training.updates - updates
-    sequences = np.array(sorted(answers))
-    instants, sources = np.array([answers[sequence] for sequence in sequences]).T
+    sequences = np.array(sorted(set(record.counted()) & answers.keys()))
     follow = np.diff(sequences) == 1  # where a message was lost there is no interval
-    intervals = np.diff(instants)[follow]
+    intervals = np.diff([answers[sequence] for sequence in sequences])[follow]
     jitter = 1e3 * np.abs(intervals - 1.0 / rate)
     return {
         "case": "live graph, training",
         "answers": len(sequences),
-        "policy_share": float(np.mean(sources == SafeCommand.SOURCE_POLICY)),
+        "share_in_episodes": len(sequences) / len(answers),
         "jitter_p50_ms": float(np.percentile(jitter, 50)),
         "jitter_p99_ms": float(np.percentile(jitter, 99)),
         "interval_p99_ms": float(1e3 * np.percentile(intervals, 99)),

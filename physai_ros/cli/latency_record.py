@@ -49,7 +49,7 @@ class LatencyRecord:
             windows: begin and end of the times that count [s].
         """
         latencies, ages, counted, missed = [], [], 0, 0
-        for sequence in self._counted():
+        for sequence in self.counted():
             instant = self.seen[sequence]
             if not any(begin <= instant < end for begin, end in windows):
                 continue
@@ -75,7 +75,7 @@ class LatencyRecord:
         never = float("inf")
         return sum(self.answered.get(sequence, never) - self.seen[sequence] > deadline for sequence in heard)
 
-    def _counted(self) -> list[int]:
+    def counted(self) -> list[int]:
         """Measurements heard, of which each lies between two answered in one episode."""
         spans: dict[str, list[int]] = {}
         for sequence in self.answered:

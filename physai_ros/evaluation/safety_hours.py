@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,8 +25,14 @@ from physai_ros.tasks.catalog import load_task
 POSITION = 0.02  # [rad]
 VELOCITY = 0.10  # share of the limit
 WORKSPACE = 0.01  # [m]
+# What a blow may exceed the force budget by, for each m/s of the arm's fastest point in the tenth of a second before it
+# [N s/m]. It is over before a control cycle tells of it, so no stop is in time: F = v sqrt(m k)
+# (ISO/TS 15066:2016, A.3.4), here with 4 kg of the arm against 160 kN/m.
+IMPACT = 800.0
 POLICIES = ("random", "adversarial")
 _CLOSE = 0.02  # [m]
+_BEFORE = 0.1  # [s]
+_PRESSING = 20.0  # [N] above the budget, while a stop relieves what presses without a blow
 _DISPLACED = 0.05  # [rad] from its set-point, at which nobody would let an arm go on
 
 
@@ -35,7 +41,8 @@ class SafetyHours:
     """What came of it; counts are control cycles.
 
     `commanded` are violations of what was commanded, stops included, beyond rounding; `arm` those of what the arm did,
-    beyond the tolerances above; `peak_force` [N] on the tool, `longest_press` [s] in a row above the force budget.
+    beyond the tolerances above; `peak_force` [N] on the tool, `impact` [N s/m] the most above the budget by the speed
+    before (see `IMPACT`), `longest_press` [s] in a row above the budget.
     """
 
     policy: str
@@ -46,6 +53,7 @@ class SafetyHours:
     altered: int = 0
     stops: Counter[str] = field(default_factory=Counter)
     peak_force: float = 0.0
+    impact: float = 0.0
     longest_press: float = 0.0
     nearest_links: float = float("inf")
     lowest_tool: float = float("inf")
@@ -114,6 +122,8 @@ class SafetyTrial:
         self._supervisor.resume()
         self._check.start(state.commanded_positions)
         self._counted: set[str] = set()
+        self._speeds = deque[float](maxlen=round(_BEFORE * self._spec.control_rate))
+        self._links_before: np.ndarray | None = None
 
     def _cycle(self) -> None:
         result, state = self.result, self._driver.measure()
@@ -162,13 +172,17 @@ class SafetyTrial:
         result, limits, spec = self.result, self._limits, self._spec
         truth = self._driver.arm.true_driver_state()
         positions = truth.joint_positions
-        result.peak_force = max(result.peak_force, float(np.linalg.norm(truth.wrench[:3])))
+        force, speed = float(np.linalg.norm(truth.wrench[:3])), self._fastest(positions)
+        result.peak_force = max(result.peak_force, force)
+        above = force - limits.force_budget
+        if above > 0.0 and speed > 0.0:
+            result.impact = max(result.impact, above / speed)
         outside = np.maximum(spec.position_lower - positions, positions - spec.position_upper).max()
         tool = self._kinematics.tool_pose(positions).position
         beyond = np.maximum(limits.workspace_lower - tool, tool - limits.workspace_upper).max()
         nearest = self._nearest_links(positions, truth.gripper_width)
         result.nearest_links = min(result.nearest_links, nearest)
-        self._pressed = self._pressed + 1 if float(np.linalg.norm(truth.wrench[:3])) > self._limits.force_budget else 0
+        self._pressed = self._pressed + 1 if above > 0.0 else 0
         result.longest_press = max(result.longest_press, self._pressed * spec.control_period)
         result.lowest_tool = min(result.lowest_tool, float(tool[2]))
         broken = {
@@ -176,8 +190,17 @@ class SafetyTrial:
             "velocity": bool((np.abs(truth.joint_velocities) > spec.velocity_limits * (1 + VELOCITY)).any()),
             "workspace": beyond > WORKSPACE,
             "self_distance": nearest < 0.0,
+            "contact_force": above > IMPACT * speed + _PRESSING,
         }
         result.arm.update(name for name, is_broken in broken.items() if is_broken)
+
+    def _fastest(self, positions: np.ndarray) -> float:
+        """Largest speed [m/s] of a joint's origin or the tool in the last tenth of a second."""
+        links, before = self._kinematics.link_positions(positions), self._links_before
+        if before is not None:
+            self._speeds.append(float(np.linalg.norm(links - before, axis=1).max()) * self._spec.control_rate)
+        self._links_before = links
+        return max(self._speeds, default=0.0)
 
     def _nearest_links(self, positions: np.ndarray, width: float) -> float:
         """Least distance of links, by MuJoCo where spheres say that it may be small, and every tenth cycle anyway."""
