@@ -19,8 +19,8 @@ _START = 5e-3  # [rad] what acceleration allows in the first three cycles
 _OFF_PATH = 5e-3  # [rad]
 _ATTEMPTS = 4
 _RECOVERY = 60.0  # [s]
-_OPPORTUNITY = 150.0  # [s] in which a young episode with a fast arm comes: one may have just grown old, then the next
-_EPISODE = 45.0  # [s] that an episode of the rig lasts for sure: its end is no reaction to a fault
+_OPPORTUNITY = 210.0  # [s] in which a young episode with a fast arm comes: one may have just grown old, then the next
+_EPISODE = 100.0  # [s] that an episode of the rig lasts for sure: its end is no reaction to a fault
 
 
 def bring_about(fault: Fault, turn: int, rig: Rig, pulse: Pulse, delay: float) -> FaultRow:

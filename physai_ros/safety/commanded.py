@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import numpy as np
@@ -11,17 +12,17 @@ from physai_ros.robot.set_point import SetPoint
 from physai_ros.safety.stopping import hold_trajectory
 
 _SAME = 1e-3  # [rad]
-_REMEMBERED = 8  # cycles
 
 
 class CommandedMotion:
     """The commanded set-point: it either goes a verified step on, or along the stop that was verified with the last."""
 
-    def __init__(self, set_point: SetPoint, control_period: float) -> None:
-        """At rest at `set_point`; the period is in [s]."""
+    def __init__(self, set_point: SetPoint, control_period: float, command_timeout: float) -> None:
+        """At rest at `set_point`; period and time-out of the driver are in [s]: it goes by no older command."""
         self._period = control_period
-        self._sent: deque[np.ndarray] = deque(maxlen=_REMEMBERED)
-        self._stops: deque[StopTrajectory] = deque(maxlen=_REMEMBERED)
+        remembered = math.ceil(command_timeout / control_period) + 2
+        self._sent: deque[np.ndarray] = deque(maxlen=remembered)
+        self._stops: deque[StopTrajectory] = deque(maxlen=remembered)
         self.stand(set_point)
 
     @property

@@ -71,7 +71,7 @@ class SafetySupervisor:
         self._carried: set[str] = set()
         self._gripper = 1.0
         self._source = CommandSource.HOLD
-        self._motion = CommandedMotion(set_point, self._period)
+        self._motion = CommandedMotion(set_point, self._period, limits.command_timeout)
         self._tracker.reset()
 
     def activate(self, driver_state: DriverState) -> None:
