@@ -70,7 +70,7 @@ class CommandedMotion:
 
     def knows(self, commanded: np.ndarray) -> bool:
         """Whether a driver's set-point (n_joints,) [rad] is one of ours, stops included; a reset makes it another."""
-        if all((np.abs(commanded - self._set.positions) < _SAME).tolist()):
+        if max(np.abs(commanded - self._set.positions).tolist()) < _SAME:
             return True
         if any((np.abs(commanded - sent) < _SAME).all() for sent in reversed(self._sent)):
             return True

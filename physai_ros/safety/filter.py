@@ -93,7 +93,7 @@ class SafetyFilter:
         if refusal:
             return Projection(None, (refusal,))
         lower, upper = self._velocity_box(set_point, velocity_scale)
-        if any((lower > upper + 1e-9).tolist()):
+        if min((upper - lower).tolist()) < -1e-9:
             return Projection(None, ("infeasible",))
         wanted = (target - set_point.positions) / self._period
         velocities = np.minimum(np.maximum(wanted, lower), upper)
@@ -112,7 +112,7 @@ class SafetyFilter:
         if not isinstance(target, np.ndarray) or target.shape != shape or target.dtype.kind != "f":
             return "malformed"
         # Beyond any joint's range a number only overflows what is computed from it.
-        return "" if all((np.abs(target) < 1e6).tolist()) else "not_finite"
+        return "" if sum(np.abs(target).tolist()) < 1e6 else "not_finite"
 
     def _velocity_box(self, set_point: SetPoint, scale: float) -> tuple[np.ndarray, np.ndarray]:
         """Least and largest velocity (n_joints,) [rad/s] that a joint may have."""

@@ -100,7 +100,7 @@ class StateMonitor:
             joints = np.array([state.joint_positions, state.joint_velocities, state.commanded_positions], dtype=float)
         except (TypeError, ValueError):
             return None, None
-        if joints.shape != (3, len(self._names)) or not all(np.isfinite(joints).ravel().tolist()):
+        if joints.shape != (3, len(self._names)) or not math.isfinite(sum(joints.ravel().tolist())):
             return None, None
         if names != self._names:
             if set(names) != set(self._names) or len(names) != len(self._names):
@@ -125,7 +125,7 @@ class StateMonitor:
             return
         force = np.asarray(state.wrench, dtype=float)[:3]
         self.force = math.hypot(*force)
-        if not np.isfinite(self.force):
+        if not math.isfinite(self.force):
             self.force = 0.0
             conditions |= {"state_invalid", "state_invalid_sustained"}
             return

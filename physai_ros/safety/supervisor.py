@@ -345,7 +345,7 @@ class SafetySupervisor:
         self._tracker.reset()
 
     def _met(self, reference: np.ndarray) -> bool:
-        return all((np.abs(self._motion.set_point.positions - reference) <= 1e-9).tolist())
+        return max(np.abs(self._motion.set_point.positions - reference).tolist()) <= 1e-9
 
     def _command(
         self,
