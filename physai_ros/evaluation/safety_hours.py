@@ -25,13 +25,13 @@ from physai_ros.tasks.catalog import load_task
 POSITION = 0.02  # [rad]
 VELOCITY = 0.10  # share of the limit
 WORKSPACE = 0.01  # [m]
-# What a blow may exceed the force budget by, for each m/s of the arm's fastest point in the tenth of a second before it
-# [N s/m]. It is over before a control cycle tells of it, so no stop is in time: F = v sqrt(m k)
-# (ISO/TS 15066:2016, A.3.4), here with 4 kg of the arm against 160 kN/m.
+# What a blow may exceed the force budget by [N s/m], for each m/s of the arm's fastest point in the 0.3 s before: as
+# long as its relief may take. It is over before a control cycle tells of it, so that no stop is in time: by
+# F = v sqrt(m k) (ISO/TS 15066:2016, A.3.4), here with 4 kg of the arm against 160 kN/m.
 IMPACT = 800.0
 POLICIES = ("random", "adversarial")
 _CLOSE = 0.02  # [m]
-_BEFORE = 0.1  # [s]
+_BEFORE = 0.3  # [s]
 _PRESSING = 20.0  # [N] above the budget, while a stop relieves what presses without a blow
 _DISPLACED = 0.05  # [rad] from its set-point, at which nobody would let an arm go on
 
@@ -195,7 +195,7 @@ class SafetyTrial:
         result.arm.update(name for name, is_broken in broken.items() if is_broken)
 
     def _fastest(self, positions: np.ndarray) -> float:
-        """Largest speed [m/s] of a joint's origin or the tool in the last tenth of a second."""
+        """Largest speed [m/s] of a joint's origin or the tool in the last 0.3 s."""
         links, before = self._kinematics.link_positions(positions), self._links_before
         if before is not None:
             self._speeds.append(float(np.linalg.norm(links - before, axis=1).max()) * self._spec.control_rate)
