@@ -16,6 +16,7 @@ from physai_ros.robot.spec import RobotSpec
 from physai_ros.simulation.arm import SimulatedArm
 from physai_ros.simulation.physics import PhysicsParameters
 from physai_ros.tasks.task import Scenario, Task
+from physai_ros.transfer.episode_end import EpisodeEnd
 
 STRIDE = 10
 """Control cycles from one compared instant to the next: 0.1 s, as a policy decides."""
@@ -39,7 +40,7 @@ class Channel:
 
 
 def channels_of(episode: Episode, most_cycles: int = MOST_CYCLES) -> dict[str, Channel]:
-    """What is compared of a recorded episode, by name, one row every `STRIDE` cycles.
+    """What is compared of a recorded episode, by name, one row every `STRIDE` cycles; joints are means over these.
 
     `result` is what the task's test measured at the end: one row, NaN where it says nothing.
     """
@@ -48,7 +49,7 @@ def channels_of(episode: Episode, most_cycles: int = MOST_CYCLES) -> dict[str, C
     distance = episode.outcome.evidence.get("distance_to_goal", np.nan)
     poses = series["object_poses"][rows]
     return _channels(
-        joints=series["joint_positions"][rows],
+        joints=_means(series["joint_positions"][:most_cycles]),
         gripper=series["gripper_width"][rows],
         wrench=series["wrench"][rows],
         pads=series["contact_forces"][rows],
@@ -73,6 +74,7 @@ class CommandReplay:
         for arm in (self._arm, *(SimulatedArm(spec, task) for _ in range(others))):
             self._arms.put(arm)
         self._threads = ThreadPoolExecutor(others + 1, "command replay")
+        self._joints = np.array([self._arm.model.joint(name).qposadr[0] for name in spec.joint_names])
         self._heights = {item.name: item.size[2] for item in task.objects}
 
     def run(self, episode: Episode, physics: PhysicsParameters, most_cycles: int = MOST_CYCLES) -> dict[str, Channel]:
@@ -93,22 +95,23 @@ class CommandReplay:
         self, arm: SimulatedArm, episode: Episode, physics: PhysicsParameters, most_cycles: int
     ) -> dict[str, Channel]:
         series = episode.series
-        physics = physics.with_values(_NOISELESS)
+        whole, commands, grips = _delayed(series["commanded_positions"], series["gripper_command"], physics, arm.spec)
+        physics = physics.with_values(_NOISELESS | {"actuator_delay": whole})
         arm.reset(self.start(episode, physics), 0, physics)
         joints, gripper, wrench, pads, positions, yaws = [], [], [], [], [], []
         for cycle in range(min(len(episode), most_cycles)):
             if cycle:
-                arm.step(series["commanded_positions"][cycle], float(series["gripper_command"][cycle]))
+                arm.step(commands[cycle], float(grips[cycle]))
+            joints.append(arm.snapshot()[self._joints])
             if cycle % STRIDE == 0:
                 driver, objects = arm.driver_state(), arm.object_states()
-                joints.append(driver.joint_positions)
                 gripper.append(driver.gripper_width)
                 wrench.append(driver.wrench)
                 pads.append(driver.contact_forces)
                 positions.append(objects.positions.ravel())
                 yaws.append(_yaws(objects.quaternions_wxyz[np.newaxis])[0])
         return _channels(
-            joints=np.array(joints),
+            joints=_means(np.array(joints)),
             gripper=np.array(gripper),
             wrench=np.array(wrench),
             pads=np.array(pads),
@@ -122,22 +125,9 @@ class CommandReplay:
         """Direction (3,) in which the fingers close, in the tool's frame."""
         return self._arm.finger_axis
 
-    def distance(self, episode: Episode, physics: PhysicsParameters) -> float:
-        """Distance to the goal [m] that the task's test would have measured at the episode's end, NaN if it does not.
-
-        It takes no simulation: the end was recorded, and the physics say where goal and objects really were.
-        """
-        series, offset = episode.series, np.array([physics.calibration_x, physics.calibration_y, physics.calibration_z])
-        state = episode.state(-1)
-        state.joint_positions = series["joint_positions"][-_STILL:].mean(axis=0)
-        state.ee_position = self._arm.kinematics.tool_pose(state.joint_positions).position
-        seen = series["object_poses"][-_STILL:].mean(axis=0)
-        state.object_poses = {
-            name: np.concatenate([pose[:3] - offset, last[3:]])
-            for name, pose, last in zip(episode.object_names, seen, series["object_poses"][-1], strict=True)
-        }
-        outcome = self.task.test().update(state, 0.0, physics.true_goal(episode.context.goal))
-        return float(outcome.evidence.get("distance_to_goal", np.nan))
+    def end(self, episode: Episode) -> EpisodeEnd:
+        """How the episode ended."""
+        return EpisodeEnd(self.task, self._arm.kinematics, episode)
 
     def start(self, episode: Episode, physics: PhysicsParameters) -> Scenario:
         """The episode's start state as it was, had perception been off as these physics say."""
@@ -154,6 +144,36 @@ class CommandReplay:
             poses[name] = (*map(float, position), *map(float, turned))
         home = tuple(episode.series["commanded_positions"][0].tolist())
         return Scenario({}, poses, episode.context.goal, home)
+
+
+def _means(values: np.ndarray) -> np.ndarray:
+    """Means (ceil(t / STRIDE), k) of values (t, k) from one compared instant to the next: the same with less noise."""
+    starts = np.arange(0, len(values), STRIDE)
+    lengths = np.minimum(STRIDE, len(values) - starts)
+    return np.add.reduceat(values, starts) / lengths[:, np.newaxis]
+
+
+def _delayed(
+    positions: np.ndarray, grips: np.ndarray, physics: PhysicsParameters, spec: RobotSpec
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Delay in whole integration steps [s], and commands (t, n) and (t,) that are late or early by the rest of it.
+
+    The simulator knows whole steps alone. What is replayed must depend on the delay smoothly, or its slope means
+    nothing: a difference over one and a half steps sees either one or two. The rest, half a step at most, is
+    interpolated between neighbouring commands.
+    """
+    period = spec.control_period
+    step = period / max(1, round(period / physics.time_step))
+    whole = round(physics.actuator_delay / step) * step
+    rest = (physics.actuator_delay - whole) / period
+    cycles = np.arange(len(positions))
+    neighbours = np.clip(cycles - 1 if rest > 0.0 else cycles + 1, 0, len(positions) - 1)
+    share = abs(rest)
+    return (
+        whole,
+        (1.0 - share) * positions + share * positions[neighbours],
+        (1.0 - share) * grips + share * grips[neighbours],
+    )
 
 
 def _channels(

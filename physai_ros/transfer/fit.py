@@ -18,7 +18,9 @@ from physai_ros.simulation.physics import ROBOT_SIM_PARAMS, PhysicsParameters
 from physai_ros.transfer.command_replay import CommandReplay
 from physai_ros.transfer.fit_problem import FitProblem, huber_loss, huber_weight
 from physai_ros.transfer.fitted_physics import FittedPhysics
+from physai_ros.transfer.goal_posterior import sampled
 from physai_ros.transfer.parameter_space import ParameterSpace
+from physai_ros.transfer.sensor_noise import sensor_noise
 
 ARM_PARAMETERS = (
     *("joint_friction", "joint_damping", "actuator_gain", "actuator_delay", "backlash", "payload"),
@@ -33,7 +35,7 @@ OBJECT_PARAMETERS = (
 """What handling objects can tell besides."""
 
 _FREE_CYCLES = 120  # at the start of an episode, in which an arm is hardly ever at what it is to handle
-_WORTH_A_STEP = 0.3  # in logarithms of the likelihood: less is not looked for
+_WORTH_A_STEP = 0.3  # in logarithms of the likelihood: after a step that gained less no other is looked for
 
 
 def parameters_told_by(episodes: Sequence[Episode]) -> tuple[str, ...]:
@@ -76,10 +78,13 @@ def fit_physics(
     point, here, slopes = _search(problem, point, nominal, precision, iterations, on_iteration)
     weights = problem.information(here)
     covariance = np.linalg.inv(slopes.T @ (weights[:, np.newaxis] * slopes) + precision)
+    if problem.goals:
+        density = problem.goal_density(point, _scale(weights, here), prior_spread)
+        point, covariance = _with_goals(problem.goals, density, point, covariance)
     return FittedPhysics(
         names=space.names,
         mean=point,
-        covariance=0.5 * (covariance + covariance.T),
+        covariance=0.5 * (covariance + covariance.T) + _rounding(space),
         prior_spread=prior_spread,
         noise=noise,
         gap_before=_gap(before),
@@ -94,23 +99,32 @@ def gap_of(replay: CommandReplay, episodes: Sequence[Episode], physics: PhysicsP
     return _gap(problem.residuals_of(physics))
 
 
-def sensor_noise(episodes: Sequence[Episode]) -> dict[str, float]:
-    """Standard deviations of the sensors by parameter name, from what changes faster than an arm can.
+def _with_goals(
+    goals: list[int], density: Callable[[np.ndarray], float], point: np.ndarray, covariance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Point (k,) and covariance (k, k) with the true posterior of the coordinates `goals`, given the others.
 
-    Second differences of white noise have six times its variance; noise with a memory is taken for less than it is.
+    How they go with the others stays as the slopes say.
     """
-    encoder = np.concatenate([np.diff(episode.series["joint_positions"], 2, axis=0) for episode in episodes])
-    found = {"encoder_noise": _robust_spread(encoder)}
-    force = np.concatenate([np.diff(episode.series["wrench"][:, :3], 2, axis=0) for episode in episodes])
-    found["force_noise"] = _robust_spread(force)
-    if episodes[0].object_names:
-        poses = np.concatenate([np.diff(e.series["object_poses"][:, :, :3], 2, axis=0) for e in episodes])
-        found["object_noise"] = _robust_spread(poses)
-    return {name: float(np.clip(value, *ROBOT_SIM_PARAMS[name][1:3])) for name, value in found.items()}
+    others = np.setdiff1d(np.arange(len(point)), goals)
+    rest = covariance[np.ix_(others, others)]
+    follow = covariance[np.ix_(goals, others)] @ np.linalg.inv(rest)
+    alone = covariance[np.ix_(goals, goals)] - follow @ rest @ follow.T
+    mean, alone = sampled(density, point[goals], alone)
+    found, centre = covariance.copy(), point.copy()
+    centre[goals] = mean
+    found[np.ix_(goals, goals)] = alone + follow @ rest @ follow.T
+    return centre, found
 
 
-def _robust_spread(second_differences: np.ndarray) -> float:
-    return 1.4826 * float(np.median(np.abs(second_differences))) / np.sqrt(6.0)
+def _rounding(space: ParameterSpace) -> np.ndarray:
+    """Covariance (k, k) of what no recording tells: the simulator delays by whole integration steps."""
+    found = np.zeros((len(space), len(space)))
+    if "actuator_delay" in space.names:
+        index = space.names.index("actuator_delay")
+        _, low, high, _, _ = ROBOT_SIM_PARAMS["actuator_delay"]
+        found[index, index] = (PhysicsParameters().time_step / (high - low)) ** 2 / 12.0
+    return found
 
 
 def _from_free_motion(
@@ -143,11 +157,13 @@ def _search(
     here = problem.residuals(point)
     slopes = problem.slopes(point, here)
     for index in range(iterations):
-        moved = _step(problem, point, here, slopes, nominal, precision)
-        if moved is None:
+        moved, there, gained = _step(problem, point, here, slopes, nominal, precision)
+        if gained <= 0.0:
             break
-        point, here = moved
+        point, here = moved, there
         on_iteration(index + 1, _gap(here))
+        if gained < _WORTH_A_STEP:
+            break
         slopes = problem.slopes(point, here)
     return point, here, slopes
 
@@ -159,8 +175,8 @@ def _step(
     slopes: np.ndarray,
     nominal: np.ndarray,
     precision: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """The next point and its residuals, None where nothing nearby is better."""
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """The next point, its residuals, and by how much it is likelier: not above zero where nothing nearby is."""
     weights = problem.information(here)
 
     def cost(at: np.ndarray, residuals: np.ndarray) -> float:
@@ -174,9 +190,10 @@ def _step(
         way = -np.linalg.solve(hessian + damping * np.diag(np.diag(hessian)), gradient)
         moved = np.clip(point + way, 0.0, 1.0)
         residuals = problem.residuals(moved)
-        if cost(moved, residuals) < old - _WORTH_A_STEP:
-            return moved, residuals
-    return None
+        gained = old - cost(moved, residuals)
+        if gained > 0.0:
+            break
+    return moved, residuals, gained
 
 
 def _scale(weights: np.ndarray, residuals: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from physai_ros.simulation.physics import PhysicsParameters
 from physai_ros.transfer.command_replay import MOST_CYCLES, Channel, CommandReplay, channels_of
 from physai_ros.transfer.grasp_evidence import grasp_of
 from physai_ros.transfer.parameter_space import ParameterSpace
+from physai_ros.transfer.sensor_noise import sensor_noise
 
 _ONCE = ("result", "grasp")  # channels of one row an episode
 _STEP = 0.015  # of the unit cube, for differences: a delay's is 3 ms, more than a time step
@@ -36,6 +37,10 @@ class FitProblem:
         self._targets = [channels_of(episode, most_cycles) for episode in episodes]
         self._results = np.array([channels_of(e)["result"].values[0, 0] for e in self._ended])
         self._tolerance = self._targets[0]["result"].tolerance
+        self._ends = [replay.end(episode) for episode in self._ended]
+        noise = sensor_noise(episodes)
+        unsure = [end.noise(noise) for end in self._ends]
+        self._unsure_results = np.nan_to_num(np.square(np.array(unsure) / self._tolerance))[:, np.newaxis]
         self.simulations = 0
         self._simulated: dict[PhysicsParameters, list[dict[str, Channel]]] = {}
         self._groups = [
@@ -78,7 +83,7 @@ class FitProblem:
 
         In tolerances, 0 if unknown. It takes no simulation: the recordings themselves tell it.
         """
-        said = np.array([self._replay.distance(episode, physics) for episode in self._ended])
+        said = np.array([end.distance(physics) for end in self._ends])
         results = np.nan_to_num((self._results - said) / self._tolerance)
         grasps = [np.zeros(2) if grasp is None else grasp.differences(physics) for grasp in self._grasps]
         return np.concatenate([results, np.concatenate(grasps)])
@@ -104,6 +109,30 @@ class FitProblem:
             if cost < least:
                 best, least = trial, cost
         return best
+
+    def goal_density(
+        self, point: np.ndarray, weights: np.ndarray, prior_spread: float
+    ) -> Callable[[np.ndarray], float]:
+        """Logarithm of the posterior of where goals are, all else as at `point` (k,), in coordinates of `goals`.
+
+        `weights` (m,) are without the share that outliers lose. It takes no simulation.
+        """
+        goals, nominal = self.goals, self._space.nominal[self.goals]
+        told = weights[-len(self._ended) * 3 :]
+
+        def density(place: np.ndarray) -> float:
+            moved = point.copy()
+            moved[goals] = place
+            differences = self._told_differences(PhysicsParameters().with_values(self._space.values(moved)))
+            loss = huber_loss(np.clip(differences, -_DISTANT, _DISTANT))
+            return -float(told @ loss) - 0.5 * float(np.sum((place - nominal) ** 2)) / prior_spread**2
+
+        return density
+
+    @property
+    def goals(self) -> list[int]:
+        """Coordinates that say where goals are."""
+        return [index for index, name in enumerate(self._space.names) if name.startswith("goal_")]
 
     def slopes(self, point: np.ndarray, here: np.ndarray) -> np.ndarray:
         """Change (m, k) of the residuals by each coordinate."""
@@ -136,6 +165,9 @@ class FitProblem:
             # Ends of episodes are witnesses of their own, however alike.
             memory = float(np.clip(np.mean(pairs), 0.0, 0.98)) if pairs and name not in _ONCE else 0.0
             witness = (1.0 - memory) / (1.0 + memory)
+            if name == "result":
+                # What a fit leaves of a few distances is less than what sensors, and a last motion, make of each.
+                variance = np.maximum(variance, self._unsure_results + _LEAST_DEVIATION**2)
             for part, values in groups:
                 weights[part] = (witness * huber_weight(values) / variance).ravel()
         return weights

@@ -1,6 +1,7 @@
 """Fitting physics to recordings: an arm from inside the model class is found, and what cannot be told is said."""
 
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from physai_ros.simulation.physics import PhysicsParameters
 from physai_ros.simulation.twins import Twin
 from physai_ros.tasks.catalog import load_task
 from physai_ros.transfer.command_replay import CommandReplay, channels_of
-from physai_ros.transfer.fit import fit_physics, gap_of, sensor_noise
+from physai_ros.transfer.fit import fit_physics, gap_of
 from physai_ros.transfer.recorded_arm import fit_to_recordings
+from physai_ros.transfer.sensor_noise import sensor_noise
 
 SPEC = RobotSpec.load("fr3_sim")
 
@@ -50,8 +52,26 @@ def test_replaying_what_the_nominal_arm_recorded_gives_it_back(replay):
     (episode,) = recordings(Twin(0, PhysicsParameters(), Twin.draw(0, inside=True).beyond), "reach", 1)
     recorded, again = channels_of(episode), replay.run(episode, PhysicsParameters())
     np.testing.assert_allclose(again["joints"].values, recorded["joints"].values, atol=1e-9)
-    assert replay.distance(episode, PhysicsParameters()) == pytest.approx(recorded["result"].values[0, 0], abs=1e-3)
+    assert replay.end(episode).distance(PhysicsParameters()) == pytest.approx(recorded["result"].values[0, 0], abs=1e-3)
     assert gap_of(replay, [episode], PhysicsParameters()) < 0.2
+
+
+def test_replays_change_with_the_delay_smoothly(replay, reached):
+    """Also between the integration steps that the simulator delays by, or no slope would be right."""
+    joints = [
+        replay.run(reached[0], PhysicsParameters(actuator_delay=0.050 + 0.0005 * index))["joints"].values
+        for index in range(9)
+    ]
+    steps = [float(np.linalg.norm(after - before)) for before, after in pairwise(joints)]
+    assert max(steps) < 1.3 * min(steps)
+
+
+def test_the_end_of_an_episode_is_as_unsure_as_its_sensors(replay, reached):
+    end = replay.end(reached[0])
+    sensors = {"encoder_noise": 0.001}
+    assert end.noise({}) == 0.0
+    assert 0.0001 < end.noise(sensors) < 0.001
+    assert end.noise({"encoder_noise": 0.002}) == pytest.approx(2.0 * end.noise(sensors), rel=0.1)
 
 
 def test_an_arm_from_inside_the_model_class_is_found(replay, twin, reached):
@@ -107,14 +127,21 @@ def test_a_fitted_simulator_predicts_unseen_recordings_better(replay):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_intervals_cover_the_truth_at_about_their_rate():
-    """Thirty twins from inside the model class, what was identified of each: 95 %, less by chance."""
-    replay, covered = CommandReplay(SPEC, load_task("reach")), []
+def test_intervals_cover_the_truth_at_their_rate(replay):
+    """Thirty twins from inside the model class, what was identified of each.
+
+    A scenario's seed is also that of the noise: had all twins the same scenarios, thirty errors would be one. A right
+    95 % covers a parameter in fewer than 25 of 30 in one case of 300; all of them together, since one twin's errors
+    are alike, in fewer than 90 % in about one of 50.
+    """
+    covered: dict[str, list[bool]] = {}
     for seed in range(30):
         twin = Twin.draw(seed, inside=True)
-        fit = fit_physics(replay, recordings(twin, "reach", 5))
+        fit = fit_physics(replay, recordings(twin, "reach", 5, first=200 + 5 * seed))
         truth = twin.physics.values()
         for name in set(fit.names) - set(fit.unidentified):
             low, high = fit.interval(name)
-            covered.append(low <= truth[name] <= high)
-    assert np.mean(covered) > 0.85
+            covered.setdefault(name, []).append(low <= truth[name] <= high)
+    assert np.mean([hit for hits in covered.values() for hit in hits]) >= 0.9
+    for name, hits in covered.items():
+        assert np.mean(hits) >= 25 / 30, f"{name}: {sum(hits)} of {len(hits)}"
