@@ -25,8 +25,8 @@ def transfer(
         str,
         typer.Option(help="none, fixed (controls), feedback, fit, widen, or adaptive: fit, and widen about it."),
     ] = "adaptive",
-    demonstrations: Annotated[int, typer.Option(min=5, help="Simulated, to train each policy on.")] = 40,
-    updates: Annotated[int, typer.Option(min=100, help="Gradient steps of each policy.")] = 1000,
+    demonstrations: Annotated[int, typer.Option(min=5, help="Simulated, to train each policy on.")] = 100,
+    updates: Annotated[int, typer.Option(min=100, help="Gradient steps of each policy.")] = 3000,
     held_out: Annotated[int, typer.Option(min=5, max=10_000, help="Scenarios that policies are judged by.")] = 60,
     recordings: Annotated[
         Path | None,

@@ -33,8 +33,8 @@ class Sim2RealConfig:
         enough_of: so many.
     """
 
-    demonstrations: int = 40
-    updates: int = 1000
+    demonstrations: int = 100
+    updates: int = 3000
     milestones: tuple[int, ...] = (10, 25, 50)
     enough: float = 1.0
     enough_of: int = 15

@@ -49,13 +49,14 @@ class TransferPlan:
 
 
 class TransferRun:
-    """Runs plans of one task, seed and robot; the first policy is trained once and kept in the registry."""
+    """Runs plans; policies that no twin has a part in are trained once for each task, seed and robot."""
 
     def __init__(self, folder: Path, crew: TrialCrew, on_event: Callable[[str], None] = lambda text: None) -> None:
         """Keep policies in `folder`, and let `crew` judge them."""
         self.registry = PolicyRegistry(folder)
         self._crew, self._on_event = crew, on_event
         self._first: dict[tuple[object, ...], str] = {}
+        self._unheard: dict[tuple[object, ...], Sim2RealResult] = {}
         self._judged: dict[tuple[object, ...], int] = {}
 
     def run(self, plan: TransferPlan) -> tuple[Row, Sim2RealResult]:
@@ -79,7 +80,11 @@ class TransferRun:
         key = (plan.task, plan.seed, plan.robot, plan.config)
         if key not in self._first:
             self._first[key] = trainer.first_policy()
-        result = trainer.run(plan.real_episodes, self._first[key], self._on_event)
+        result = self._unheard.get((plan.method, *key))
+        if result is None:
+            result = trainer.run(plan.real_episodes, self._first[key], self._on_event)
+        if not trainer.adaptation.method.listens:
+            self._unheard[(plan.method, *key)] = result
         won_sim = self._won(plan, result.first, None)
         won_before = self._won(plan, result.first, plan.twin_seed)
         checkpoints = []

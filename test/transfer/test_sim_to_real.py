@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from physai_ros.cli.main import app
+from physai_ros.evaluation.cluster import trial_crew
 from physai_ros.experience.episode import Purpose
 from physai_ros.policy.registry import PolicyRegistry
 from physai_ros.robot.spec import RobotSpec
@@ -17,6 +18,7 @@ from physai_ros.transfer.adaptation import METHODS
 from physai_ros.transfer.reality import TwinReality
 from physai_ros.transfer.sim_to_real import Sim2RealConfig, create_adaptive_sim2real_trainer
 from physai_ros.transfer.transfer_claims import gap_figures, pooled_ratio, recovery_figures
+from physai_ros.transfer.transfer_run import TransferPlan, TransferRun
 
 SMALL = Sim2RealConfig(demonstrations=5, updates=100, milestones=(2,), enough_of=1000)
 
@@ -107,6 +109,15 @@ def test_few_twins_have_no_interval():
     ratio, lower, upper = pooled_ratio(np.array([[0.2, 0.4], [0.1, 0.2]]), [0, 1])
     assert ratio == pytest.approx(0.5) and np.isnan(lower) and np.isnan(upper)
     assert np.isnan(pooled_ratio(np.array([[0.1, 0.0]]), [0])[0])
+
+
+def test_what_no_twin_has_a_part_in_is_trained_once(tmp_path):
+    with trial_crew(0, "") as crew:
+        run = TransferRun(tmp_path, crew)
+        rows = [run.run(TransferPlan("reach", twin, "fixed", held_out=1, config=SMALL))[0] for twin in (1, 2)]
+    assert [row["twin_seed"] for row in rows] == [1, 2]
+    assert rows[0]["checkpoints"][0]["version"] == rows[1]["checkpoints"][0]["version"]
+    assert len(run.registry.versions()) == 2
 
 
 @pytest.mark.slow
