@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from physai_ros.transfer.demo_run import DemoPlan, DemoRun
 
 
-_EPISODES = {"bc": 72, "rl": 288}
-_MINUTES = {"bc": 12.0, "rl": 30.0}
+_EPISODES = {"bc": 72, "rl": 288, "actor_critic": 288}
+_MINUTES = {"bc": 12.0, "rl": 30.0, "actor_critic": 30.0}
 
 
 def demo(
@@ -29,7 +29,10 @@ def demo(
         float | None, typer.Option(min=0.1, help="Longest time for the episodes on the arm.", show_default="12; rl: 30")
     ] = None,
     objective: Annotated[
-        str, typer.Option(help="bc: imitate demonstrations and corrections; rl: learn from success and failure too.")
+        str,
+        typer.Option(
+            help="bc: imitate demonstrations and corrections; rl: own successes too; actor_critic: heed critics."
+        ),
     ] = "bc",
     interventions: Annotated[str, typer.Option(help="on or off: whether the operator steps in.")] = "on",
     sampler: Annotated[str, typer.Option(help="ast, uniform, random, prioritized or infobatch.")] = "ast",

@@ -32,7 +32,10 @@ def train(
     out: Annotated[Path, typer.Option(help="Registry that gets the new version, and the state to resume from.")],
     sampler: Annotated[str, typer.Option(help="ast, uniform, random, prioritized or infobatch.")] = "ast",
     objective: Annotated[
-        str, typer.Option(help="bc: imitate demonstrations and corrections; rl: learn from success and failure too.")
+        str,
+        typer.Option(
+            help="bc: imitate demonstrations and corrections; rl: own successes too; actor_critic: heed critics."
+        ),
     ] = "bc",
     steps: Annotated[int | None, typer.Option(help="Updates in all, those before a resume included.", min=1)] = None,
     samples: Annotated[int | None, typer.Option(help="Samples with a gradient in all, likewise.", min=1)] = None,
@@ -72,8 +75,8 @@ def train(
 
     if sum(budget is not None for budget in (steps, samples, budget_seconds)) > 1:
         raise ValueError("give one of --steps, --samples and --budget-seconds, not several")
-    config = TrainerConfig(
-        objective=objective,
+    config = TrainerConfig.of_objective(
+        objective,
         sampler=sampler,
         seed=seed,
         hindsight=hindsight,

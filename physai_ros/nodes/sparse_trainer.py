@@ -52,7 +52,7 @@ class Parameters:
     sampler: str = parameter(_DEFAULTS.sampler, "Which samples a batch is made of.", choices=SAMPLERS)
     objective: str = parameter(
         _DEFAULTS.objective,
-        "What is learned: bc imitates demonstrations and corrections, rl learns from success and failure as well.",
+        "bc: imitate demonstrations and corrections; rl: own successes too; actor_critic: heed critics.",
         choices=OBJECTIVES,
     )
     seed: int = parameter(_DEFAULTS.seed, "Seed of weights and sampling.", minimum=0)
@@ -95,8 +95,8 @@ class SparseTrainerNode(ManagedNode):
         p = self.parameters
         torch.set_num_threads(1)
         task = load_task(p.task)
-        config = TrainerConfig(
-            objective=p.objective,
+        config = TrainerConfig.of_objective(
+            p.objective,
             sampler=p.sampler,
             seed=p.seed,
             updates_per_episode=p.updates_per_episode,

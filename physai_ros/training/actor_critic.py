@@ -48,9 +48,9 @@ class ActorCritic(Imitation):
             ValueError: there are several processes, or the network predicts a distribution.
         """
         if ranks.count > 1:
-            raise ValueError(f"objective rl trains in one process, given were {ranks.count}; start one")
+            raise ValueError(f"objective actor_critic trains in one process, given were {ranks.count}; start one")
         if architecture.head != "point":
-            raise ValueError(f"objective rl trains the head 'point', given was '{architecture.head}'")
+            raise ValueError(f"objective actor_critic trains the head 'point', given was '{architecture.head}'")
         super().__init__(architecture, config, generator, ranks)
         recipe = self._recipe = config.rl
         self.critics = CriticEnsemble(
@@ -212,7 +212,7 @@ class ActorCritic(Imitation):
 
 
 def _steps(batch: Batch) -> Steps:
-    assert batch.steps is not None, "a batch for the objective rl has its steps"
+    assert batch.steps is not None, "a batch for the objective actor_critic has its steps"
     return batch.steps
 
 

@@ -10,8 +10,11 @@ from physai_ros.training.gate import GateConfig
 from physai_ros.training.samplers import SAMPLERS
 from physai_ros.training.significance import SignificanceConfig
 
-OBJECTIVES = ("bc", "rl")
-"""What is learned: to imitate demonstrations and corrections, or beyond that to succeed, by an actor and critics."""
+OBJECTIVES = ("bc", "rl", "actor_critic")
+"""What is learned: to imitate demonstrations and corrections; beside them one's own successes, the quickest; or what
+critics think of actions."""
+
+_OF_OBJECTIVE: dict[str, dict[str, Any]] = {"rl": {"observation_noise": 0.3}}  # else the defaults
 
 HINDSIGHT = ("off", "final", "future")
 """Goals to relabel a failed episode with: none, where it ended, or also what it achieved on the way."""
@@ -46,13 +49,15 @@ class TrainerConfig:
         hindsight: which goals failed episodes are relabelled with, one of `HINDSIGHT`.
         advantage: temperature of the weights that the policy's own steps learn with, exp(advantage / temperature);
             0 leaves them out.
+        quickest: of objective `rl`, share of its own successes, the quickest by then, whose steps are imitated like
+            demonstrations.
         hindsight_parts, own_parts: of a batch, relabelled and own steps, where demonstrations and corrections are one.
         weighting: whether steps are weighed and thinned out by `weighting.step_weights`.
         patience: checks on held-out episodes without a better loss after which training stops; 0 never stops.
         check_every: updates between two such checks.
         validation_share: of the imitable episodes, for those checks; nothing trains on them.
         seed: of weights and sampling.
-        rl: what the objective `rl` adds.
+        rl: what the objective `actor_critic` adds.
     """
 
     objective: str = "bc"
@@ -78,6 +83,7 @@ class TrainerConfig:
     held_out_share: float = 1 / 32
     hindsight: str = "off"
     advantage: float = 0.0
+    quickest: float = 0.5
     hindsight_parts: float = 0.5
     own_parts: float = 0.5
     weighting: bool = False
@@ -96,7 +102,7 @@ class TrainerConfig:
             raise ValueError(f"there is no sampler '{self.sampler}'; there are {', '.join(SAMPLERS)}")
         if self.hindsight not in HINDSIGHT:
             raise ValueError(f"there is no hindsight '{self.hindsight}'; there are {', '.join(HINDSIGHT)}")
-        if self.objective == "rl" and (self.hindsight != "off" or self.advantage):
+        if self.objective != "bc" and (self.hindsight != "off" or self.advantage):
             raise ValueError("hindsight and advantage are of the objective bc; leave them out, or choose bc")
         for name in ("batch_size", "members", "chunk_steps", "check_every"):
             if getattr(self, name) < 1:
@@ -106,7 +112,7 @@ class TrainerConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 0")
         if not 0 < self.validation_share <= 0.5:
             raise ValueError(f"validation_share is {self.validation_share}, expected above 0, at most 0.5")
-        for name in ("demonstration_share", "averaging", "held_out_share", "refresh_keep"):
+        for name in ("demonstration_share", "averaging", "held_out_share", "refresh_keep", "quickest"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 0 to 1")
         for name in ("learning_rate", "fine_learning_rate", "huber", "member_share"):
@@ -126,7 +132,12 @@ class TrainerConfig:
     @property
     def exploration(self) -> float:
         """Spread of what the policy tries in training episodes, as a share of the action scale."""
-        return self.rl.exploration if self.objective == "rl" else 0.0
+        return self.rl.exploration if self.objective == "actor_critic" else 0.0
+
+    @classmethod
+    def of_objective(cls, objective: str, **changes: Any) -> TrainerConfig:  # noqa: ANN401 a value of any field
+        """The recipe of an objective, with changes."""
+        return cls(**({"objective": objective} | _OF_OBJECTIVE.get(objective, {}) | changes))
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as JSON writes it."""

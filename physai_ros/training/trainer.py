@@ -53,7 +53,7 @@ class SparseTrainer:
         self.generator = np.random.default_rng(self.config.seed)
         self.ranks = ranks or Ranks()
         self.replay = replay
-        objective = ActorCritic if self.config.objective == "rl" else Imitation
+        objective = ActorCritic if self.config.objective == "actor_critic" else Imitation
         self.algorithm: Imitation = objective(self.architecture, self.config, self.generator, self.ranks)
         self.data = TrainingData(self.config, self.architecture, replay)
         self.outcomes, self.validation = self.data.outcomes, self.data.validation

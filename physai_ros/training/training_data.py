@@ -34,12 +34,15 @@ class TrainingData:
     |---|---|---|
     | `demonstrations` | successful demonstrations | imitated |
     | `corrections` | what an operator did who stepped in | imitated |
-    | `own` | what the policy did itself, where `advantage` is set or the objective is rl | weighed by its advantage |
+    | `own` | what the policy did itself, where `advantage` is set | weighed by its advantage |
+    | `own` | the same, where the objective is actor_critic | judged by critics |
+    | `own` | of its own successes the quickest, where the objective is rl | imitated like a demonstration |
     | `hindsight` | failed episodes under the goals that they achieved, where `hindsight` is set | both |
 
     They are drawn from in a fixed proportion, so that corrections are heard at once and the demonstrations are not
-    forgotten. What is random about an episode's samples comes from its id, so that samples that were lost are made
-    again from their episodes. They lie in memory, or in the files of `replay`.
+    forgotten; only the quickest own successes weigh by their number. What is random about an episode's samples comes
+    from its id, so that samples that were lost are made again from their episodes. They lie in memory, or in the
+    files of `replay`.
     """
 
     def __init__(self, config: TrainerConfig, architecture: Architecture, replay: ReplayFolder | None = None) -> None:
@@ -146,17 +149,21 @@ class TrainingData:
         digest = hashlib.blake2b(episode_id.encode(), digest_size=8).digest()
         generator = np.random.default_rng([config.seed, int.from_bytes(digest, "big")])
         steps = self.outcomes.append(
-            transitions.observations, transitions.images, success=transitions.success, **self._judged(transitions)
+            transitions.observations,
+            transitions.images,
+            success=transitions.success,
+            **self._judged(transitions),
+            **self._timed(transitions),
         )
         weight = step_weights(transitions) if config.weighting else np.ones(len(transitions), dtype=np.float32)
         kept = weight > 0.0
         for pool, rows, returns in (
             (self.demonstrations, transitions.imitable & transitions.demonstration, None),
             (self.corrections, transitions.imitable & ~transitions.demonstration, None),
-            (self.own, transitions.own & (bool(config.advantage) or self._judges), transitions.success),
+            (self.own, transitions.own & self._learns_from_own(transitions), transitions.success),
         ):
             rows = np.flatnonzero(rows & kept)
-            of_rows = None if returns is None or self._judges else returns[rows]
+            of_rows = None if returns is None or not config.advantage else returns[rows]
             pool.append(transitions.select(rows), steps[rows], generator, weight=weight[rows], returns=of_rows)
         again = transitions.hindsight
         if config.hindsight != "off" and again is not None and len(again):
@@ -166,7 +173,31 @@ class TrainingData:
     @property
     def _judges(self) -> bool:
         """Whether critics learn what steps are worth."""
+        return self._config.objective == "actor_critic"
+
+    @property
+    def _imitates_itself(self) -> bool:
+        """Whether own successes are imitated."""
         return self._config.objective == "rl"
+
+    def _learns_from_own(self, transitions: Transitions) -> bool:
+        """Whether the policy's own steps of an episode, which was taken in just now, are learned from."""
+        config = self._config
+        if not self._imitates_itself:
+            return bool(config.advantage) or self._judges
+        if not _own_success(transitions):
+            return False
+        times = self.outcomes.columns.gather("success_time", np.arange(len(self.outcomes)))
+        return bool(transitions.time_to_end[0] <= np.nanquantile(times, config.quickest))
+
+    def _timed(self, transitions: Transitions) -> dict[str, np.ndarray]:
+        """How long an own success took [s], in its first row, as a column that is else NaN; none where nobody asks."""
+        if not self._imitates_itself:
+            return {}
+        times = np.full(len(transitions), np.nan, dtype=np.float32)
+        if _own_success(transitions):
+            times[0] = transitions.time_to_end[0]
+        return {"success_time": times}
 
     def _judged(self, transitions: Transitions) -> dict[str, np.ndarray]:
         """What critics learn from the steps of one episode, as columns; none where there are no critics."""
@@ -210,7 +241,7 @@ class TrainingData:
         parts = {
             "demonstrations": first if len(self.demonstrations) else 0.0,
             "corrections": 1.0 - first if len(self.demonstrations) else 1.0,
-            "own": config.rl.own_share / (1.0 - config.rl.own_share) if self._judges else config.own_parts,
+            "own": self._own_parts(),
             "hindsight": config.hindsight_parts,
         }
         present = [(self.pools[name], part) for name, part in parts.items() if part > 0 and len(self.pools[name])]
@@ -221,6 +252,12 @@ class TrainingData:
             shares.append((pool, round(due) - given))
             given = round(due)
         return shares
+
+    def _own_parts(self) -> float:
+        """Own steps in a batch, where demonstrations and corrections are one."""
+        if self._imitates_itself:
+            return len(self.own) / max(len(self.demonstrations) + len(self.corrections), 1)
+        return self._config.rl.own_share / (1.0 - self._config.rl.own_share) if self._judges else self._config.own_parts
 
     def outcome_batch(self, count: int, generator: np.random.Generator) -> OutcomeBatch:
         """How episodes ended, for `count` steps of any of them."""
@@ -254,3 +291,8 @@ class TrainingData:
             if len(pool)
         ]
         return self.outcomes.vectors(np.concatenate(steps)), self.outcomes.pictures(_PICTURES)
+
+
+def _own_success(transitions: Transitions) -> bool:
+    """Whether the policy succeeded in an episode that nobody else had a hand in."""
+    return bool(transitions.own.all() and transitions.success[0])

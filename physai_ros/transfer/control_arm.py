@@ -57,8 +57,8 @@ class ControlArm:
         """The result of learning; `on_episode` is told how many episodes are done."""
         task = load_task(self.task)
         rollout = Rollout(RobotSpec.load(self.robot), task, physics=PhysicsParameters().with_values(dict(self.physics)))
-        config = TrainerConfig(
-            objective=self.objective,
+        config = TrainerConfig.of_objective(
+            self.objective,
             sampler=self.sampler,
             seed=self.seed,
             warm_start_updates=self.warm_start_updates,

@@ -37,8 +37,8 @@ MARGIN = 0.2
 PROMOTION_PAIRS, MOST_PROMOTION_PAIRS = 12, 24
 CANDIDATE_EVERY = 9
 WARM_START_UPDATES = 1000
-UPDATES_PER_EPISODE = {"bc": TrainerConfig.updates_per_episode, "rl": 150}
-"""By objective: critics learn more from an episode than imitation can."""
+_CRITICS_UPDATES = 150
+"""After each episode: critics learn more from it than imitation can."""
 
 
 class Bars(Protocol):
@@ -72,12 +72,9 @@ class DemoPlan:
     @property
     def config(self) -> TrainerConfig:
         """The recipe of the trainer."""
-        return TrainerConfig(
-            objective=self.objective,
-            sampler=self.sampler,
-            seed=self.seed,
-            warm_start_updates=WARM_START_UPDATES,
-            updates_per_episode=UPDATES_PER_EPISODE[self.objective],
+        more = {"updates_per_episode": _CRITICS_UPDATES} if self.objective == "actor_critic" else {}
+        return TrainerConfig.of_objective(
+            self.objective, sampler=self.sampler, seed=self.seed, warm_start_updates=WARM_START_UPDATES, **more
         )
 
 
@@ -294,7 +291,7 @@ class DemoRun:
 
 def _control_arms(plan: DemoPlan) -> dict[str, dict[str, Any]]:
     """What is different in each control arm, by name; reinforcement learning is set beside imitation."""
-    if plan.objective == "rl":
+    if plan.objective != "bc":
         return {
             "imitation alone": {"sampler": plan.sampler, "curriculum": plan.curriculum, "operator": plan.operator},
         }

@@ -129,14 +129,14 @@ def test_a_budget_is_that_of_all_runs_together(store, tmp_path):
 
 
 def test_reinforcement_learning_goes_on_and_publishes_a_policy(store, tmp_path):
-    out, options = tmp_path / "registry", ("--objective", "rl")
+    out, options = tmp_path / "registry", ("--objective", "actor_critic")
     assert train(store, out, "--steps", "20", *options)["steps"] == 20
     figures = train(store, out, "--steps", "40", *options)
     assert figures["steps"] == 40
     assert figures["samples_forward"] > 2 * figures["samples_backward"]  # the critics look at what followed as well
     assert PolicyRegistry(out).load(newest(out)).manifest.architecture.action_size == 4
     refused = run(store, out, "--steps", "60")
-    assert "objective rl (given is bc)" in str(refused.exception)
+    assert "objective actor_critic (given is bc)" in str(refused.exception)
 
 
 def newest(registry: Path) -> str:

@@ -28,7 +28,7 @@ from physai_ros.training.trainer import SparseTrainer
 def recipe(config) -> TrainerConfig:
     """A recipe that is quick, and heeds its critics soon."""
     quick = ActorCriticConfig(critic_sizes=(32, 32), critics=3, head_start=10, critic_averaging=0.9)
-    return dataclasses.replace(config, objective="rl", rl=quick)
+    return dataclasses.replace(config, objective="actor_critic", rl=quick)
 
 
 def own(rows: Transitions, *, success: bool, terminal: bool) -> Transitions:
@@ -255,7 +255,7 @@ def test_a_trial_of_the_gate_undoes_what_it_did(recipe, builder, demonstrations)
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"objective": "luck"}, "there are bc, rl"),
+        ({"objective": "luck"}, "there are bc, rl, actor_critic"),
         ({"hindsight": "final"}, "of the objective bc"),
         ({"rl": {"discount": 1.0}}, "below 1"),
         ({"rl": {"asked": 9}}, "at most the 4 critics"),
@@ -265,7 +265,7 @@ def test_a_trial_of_the_gate_undoes_what_it_did(recipe, builder, demonstrations)
 def test_a_mistake_in_the_recipe_is_said(changes, said):
     def make() -> TrainerConfig:
         rl = ActorCriticConfig(**changes.get("rl", {}))
-        return TrainerConfig(**({"objective": "rl"} | changes | {"rl": rl}))
+        return TrainerConfig(**({"objective": "actor_critic"} | changes | {"rl": rl}))
 
     with pytest.raises(ValueError, match=said):
         make()

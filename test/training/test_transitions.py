@@ -130,7 +130,7 @@ def test_a_step_that_was_altered_is_what_was_left_of_it(builder, demonstrations)
 
 
 def test_borders_of_episodes_hold_in_the_samples(builder, demonstrations, config):
-    config = dataclasses.replace(config, objective="rl", rl=ActorCriticConfig(horizon=5))
+    config = dataclasses.replace(config, objective="actor_critic", rl=ActorCriticConfig(horizon=5))
     made = [builder.build(episode) for episode in demonstrations]
     trainer_data = TrainingData(config, architecture_of(made[0], config))
     for number, rows in enumerate(made):
