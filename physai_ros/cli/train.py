@@ -55,7 +55,9 @@ def train(
     ] = False,
     cameras: Annotated[str, typer.Option(help="See by these cameras, with commas, as `collect --cameras` kept.")] = "",
     image_size: Annotated[int, typer.Option(help="Height and width of what it sees [pixel].", min=8)] = 84,
-    blind_to: Annotated[str, typer.Option(help="task: do not look at where objects are, other than by sight.")] = "",
+    blind_to: Annotated[
+        str, typer.Option(help="task: do not look at where objects are, other than by sight; the goal is told.")
+    ] = "",
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for event files that TensorBoard opens.")] = None,
     save_seconds: Annotated[float, typer.Option(help="Time between two saved states [s].", min=0.0)] = 30.0,
     robot: Annotated[str, typer.Option(help="Robot configuration, by name or path.")] = "fr3_sim",
@@ -214,7 +216,10 @@ class _Run:
             trainer = load_checkpoint(checkpoint, self._read, ranks=self._group, replay=replay)
             self._same_recipe(trainer.config)
             if trainer.architecture.senses != self._senses:
-                raise ValueError(f"{self._checkpoint} was begun with other cameras; give the same, or another --out")
+                raise ValueError(
+                    f"{self._checkpoint} was begun with other cameras, image_size or blind_to; give the same, or "
+                    "another --out"
+                )
         trainer = self._add_episodes(trainer, replay)
         if trainer is None or not trainer.ready:
             raise ValueError(

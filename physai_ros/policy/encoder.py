@@ -25,6 +25,7 @@ class EncoderShape:
     `cameras` names those whose pictures lie side by side along the channels of the image, three each; each is a
     modality of its own, seen or not. Without a name the image is one picture of any camera. What the policy is
     `blind_to`, of the vectors, lies in the observation and is not looked at: where objects are, for a policy that sees.
+    Of the task's vector it is `told` these components all the same: the goal.
     """
 
     proprioception: int
@@ -35,6 +36,7 @@ class EncoderShape:
     dropout: float = 0.1
     cameras: tuple[str, ...] = ()
     blind_to: tuple[str, ...] = ()
+    told: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if min(self.proprioception, self.tactile, self.task) < 0 or self.features < 1 or not 0 <= self.dropout < 1:
@@ -46,6 +48,10 @@ class EncoderShape:
             )
         if unknown := sorted(set(self.blind_to) - set(VECTORS)):
             raise ValueError(f"cannot be blind to {', '.join(unknown)}; expected some of {', '.join(VECTORS)}")
+        if self.told and ("task" not in self.blind_to or not 0 <= min(self.told) <= max(self.told) < self.task):
+            raise ValueError(
+                f"told {self.told} of {self.task} components of the task: be blind to task, name some of it"
+            )
 
     @classmethod
     def of_observation(
@@ -56,15 +62,16 @@ class EncoderShape:
         features: int = 128,
         cameras: tuple[str, ...] = (),
         blind_to: tuple[str, ...] = (),
+        told: tuple[int, ...] = (),
     ) -> EncoderShape:
         """The senses in a vector of `ObservationEncoder`: its parts lie in the order that its table says."""
         sizes = (17 + 2 + 2 * (action_axes + 1), 3 + 2, 2 * task_features)
-        return cls(*sizes, image, features, cameras=cameras, blind_to=blind_to)
+        return cls(*sizes, image, features, cameras=cameras, blind_to=blind_to, told=told)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> EncoderShape:
         """Read what `dataclasses.asdict` and JSON made of a shape."""
-        tuples = {name: tuple(data.get(name, ())) for name in ("cameras", "blind_to")}
+        tuples = {name: tuple(data.get(name, ())) for name in ("cameras", "blind_to", "told")}
         return cls(**(data | tuples | {"image": None if data.get("image") is None else tuple(data["image"])}))
 
     @property
@@ -79,8 +86,10 @@ class EncoderShape:
     @property
     def embedded_vectors(self) -> dict[str, int]:
         """Length of every vector that is looked at."""
-        sizes = {name: getattr(self, name) for name in VECTORS}
-        return {name: size for name, size in sizes.items() if size and name not in self.blind_to}
+        sizes = {name: getattr(self, name) for name in VECTORS if name not in self.blind_to}
+        if self.told:
+            sizes["task"] = len(self.told)
+        return {name: size for name, size in sizes.items() if size}
 
     @property
     def vector_size(self) -> int:
@@ -103,6 +112,9 @@ class EncoderShape:
         parts = (observations[:, : ends[0]], observations[:, ends[0] : ends[1]], observations[:, ends[1] : ends[2]])
         pose, gripper, force, pads, task = (observations[:, self.marks] > 0.5).unbind(dim=1)
         known = {"proprioception": pose & gripper, "tactile": force | pads, "task": task}
+        if self.told:
+            # Of the goal it is known where it lies from the tool wherever it is known where the tool is.
+            parts, known["task"] = (*parts[:2], parts[2][:, self.told]), known["proprioception"]
         if seen is not None:
             known["vision"] = seen
         sensed = {name: part for name, part in zip(VECTORS, parts, strict=True) if name in self.embedded_vectors}
@@ -208,7 +220,7 @@ class MultiModalRobotEncoder(nn.Module):
 
     def _check(self, given: dict[str, torch.Tensor]) -> None:
         for name, values in given.items():
-            expected = self.shape.image if name == "vision" else (getattr(self.shape, name),)
+            expected = self.shape.image if name == "vision" else (self.shape.embedded_vectors[name],)
             if tuple(values.shape[1:]) != expected:
                 raise ValueError(
                     f"{name} has shape {tuple(values.shape)}, expected (n, {', '.join(map(str, expected))})"

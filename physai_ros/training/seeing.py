@@ -15,7 +15,8 @@ from physai_ros.tasks.task import Task
 class Eyes:
     """What a policy sees by: `cameras` by name, none for a policy that does not; pictures of `size` x `size` pixels.
 
-    It does not look at what it is `blind_to` of the vector: `task`, where objects are.
+    It does not look at what it is `blind_to` of the vector: `task`, where objects are. Of that it is told what is known
+    while no object is seen, the goal.
     """
 
     cameras: tuple[str, ...] = ()
@@ -32,7 +33,16 @@ class Eyes:
         """How such a policy divides its senses, given any episode of the task; None where it does not see."""
         if not self.cameras:
             return None
-        features = len(task.features(example.state(0), np.array(example.context.goal)))
-        image = (self.size, self.size, 3 * len(self.cameras))
-        axes = len(task.action_axes)
-        return EncoderShape.of_observation(features, axes, image, cameras=self.cameras, blind_to=self.blind_to)
+        state, goal = example.state(0), np.array(example.context.goal)
+        # What is told must not depend on where objects are: it is what is known when none is seen.
+        state.object_poses = {name: np.full(7, np.nan) for name in state.object_poses}
+        known = np.isfinite(task.features(state, goal))
+        return EncoderShape.of_observation(
+            len(known),
+            len(task.action_axes),
+            (self.size, self.size, 3 * len(self.cameras)),
+            cameras=self.cameras,
+            blind_to=self.blind_to,
+            # The measured tool's features, then the commanded one's.
+            told=tuple(np.flatnonzero(np.tile(known, 2)).tolist()) if "task" in self.blind_to else (),
+        )

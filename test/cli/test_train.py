@@ -19,6 +19,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from physai_ros.cli.main import app
+from physai_ros.evaluation.album import RolloutCameras
 from physai_ros.evaluation.driving import DemonstrationNoise
 from physai_ros.evaluation.rollout import Rollout
 from physai_ros.evaluation.scenario_sets import scenario_of, scenario_seeds
@@ -59,6 +60,23 @@ def train(store: Path, out: Path, *options: str) -> dict[str, float]:
     result = run(store, out, "--json", str(figures), *options)
     assert result.exit_code == 0, result.output
     return json.loads(figures.read_text())["figures"]
+
+
+def test_a_policy_that_sees_is_told_the_goal_and_resumed_with_the_same_eyes(tmp_path):
+    task, folder = load_task("pick_place"), tmp_path / "episodes"
+    rollout = Rollout(RobotSpec.load("fr3_sim"), task, cameras=RolloutCameras(("scene",), 16, 16))
+    seed = scenario_seeds("warm_start", 0, 1)[0]
+    EpisodeStore(folder).write(
+        rollout.run(scenario_of(task, seed), seed, Purpose.DEMONSTRATE, episode_id="demonstration-0")
+    )
+    rollout.close()
+    options = ("--cameras", "scene", "--image-size", "16", "--blind-to", "task", "--steps", "2")
+    train(folder, tmp_path / "out", *options)
+    senses = PolicyRegistry(tmp_path / "out").manifest("000001").architecture.senses
+    assert 0 < len(senses.told) < senses.task
+    refused = run(folder, tmp_path / "out", *options, "--image-size", "24")
+    assert refused.exit_code
+    assert "other cameras, image_size or blind_to" in str(refused.exception)
 
 
 def sha256(registry: Path) -> list[str]:

@@ -34,7 +34,7 @@ def seeing(tmp_path_factory):
     size = len(encoder.encode(arm.perceived_state(), np.array(scenario.goal)))
     features = len(TASK.features(arm.perceived_state(), np.array(scenario.goal)))
     axes = len(TASK.action_axes)
-    senses = EncoderShape.of_observation(features, axes, (SIZE, SIZE, 6), 32, CAMERAS, blind_to=("task",))
+    senses = EncoderShape.of_observation(features, axes, (SIZE, SIZE, 6), 32, CAMERAS, ("task",), told=(6, 7, 8))
     network = RobotPolicyNetwork(Architecture(size, axes + 1, senses=senses))
     registry = PolicyRegistry(folder)
     manifest = registry.add(network, task=TASK.name, action_axes=TASK.action_axes, action_scale=TASK.action_scale)

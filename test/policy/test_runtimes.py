@@ -17,9 +17,11 @@ from physai_ros.policy.registry import MANIFEST, Policy, PolicyFileError, Policy
 from physai_ros.policy.runtimes import REDUCED, RUNTIMES, acting_by, choose, make, quickest
 
 SENSES = EncoderShape.of_observation(4, 4, (20, 20, 6), features=16, cameras=("scene", "wrist"))
+TOLD = EncoderShape.of_observation(4, 4, (20, 20, 6), 16, ("scene", "wrist"), blind_to=("task",), told=(0, 4))
 ARCHITECTURES = {
     "plain": Architecture(20, 5, hidden_sizes=(16,)),
     "seeing": Architecture(SENSES.vector_size, 5, senses=SENSES),
+    "told the goal": Architecture(TOLD.vector_size, 5, senses=TOLD),
     "looking back": Architecture(20, 5, 3, (16,), head="gaussian", window=10, use_sparse_attention=True),
 }
 

@@ -83,12 +83,35 @@ def test_what_a_policy_is_blind_to_changes_nothing():
     np.testing.assert_array_equal(acting.predict(vector).actions, acting.predict(other).actions)
 
 
+def test_who_is_blind_is_told_the_goal_and_nothing_of_the_rest():
+    """Also while perception is silent: the mark of the task is for what is not told."""
+    told = (1, 8)
+    shape = EncoderShape.of_observation(6, 4, (12, 12, 3), features=16, blind_to=("task",), told=told)
+    architecture = Architecture(shape.vector_size, 5, senses=shape)
+    assert not architecture.needs_objects
+    assert EncoderShape.from_dict(architecture.to_dict()["senses"]) == shape
+    acting = SensingNetwork(RobotPolicyNetwork(architecture))
+    vector = np.random.default_rng(0).normal(size=shape.vector_size).astype(np.float32)
+    vector[shape.marks] = 1.0
+    picture = np.zeros((12, 12, 3), np.uint8)
+    before = acting.predict(vector, picture).actions
+    for place in range(shape.task):
+        other = vector.copy()
+        other[shape.proprioception + shape.tactile + place] += 3.0
+        for mark in (1.0, 0.0):
+            other[-1] = mark
+            same = np.array_equal(acting.predict(other, picture).actions, before)
+            assert same == (place not in told)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"image": (8, 8, 3), "cameras": ("a", "b")}, "6"),
         ({"blind_to": ("smell",)}, "smell"),
         ({"cameras": ("a",)}, "3"),
+        ({"task": 4, "told": (1,)}, "be blind to task"),
+        ({"task": 4, "blind_to": ("task",), "told": (4,)}, "name some of it"),
     ],
 )
 def test_shapes_that_cannot_be_are_refused(changes, said):

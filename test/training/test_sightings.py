@@ -31,7 +31,7 @@ def test_every_step_has_what_each_camera_saw_in_it(filmed, tmp_path):
     store = EpisodeStore(tmp_path)
     store.write(episode)
     senses = Eyes(CAMERAS, 16, ("task",)).senses(task, store.read("filmed"))
-    assert not senses.embedded_vectors.get("task")
+    assert senses.told == tuple(range(senses.task))  # it is all goal
     rows = TransitionBuilder(kinematics, task, senses=senses).build(store.read("filmed", pictures=True))
     assert rows.observations.shape[1] == senses.vector_size
     assert rows.images.shape == (len(rows), 16, 16, 6)
@@ -73,6 +73,23 @@ def test_one_picture_serves_who_looks_and_who_keeps():
     assert arm.drawn == 2
     assert {name: len(pictures) for name, pictures in album.pictures().items()} == {"scene": 1, "wrist": 1}
     assert PictureAlbum(None, None).take(arm, 0.2) == {}
+
+
+@pytest.mark.parametrize("name", ["pick_place", "physai_ros.tasks.peg_insertion:PegInsertion"])
+def test_what_a_blind_policy_is_told_does_not_depend_on_where_objects_are(name):
+    task = load_task(name)
+    rollout = Rollout(RobotSpec.load("fr3_sim"), task)
+    episode = rollout.run(task.sample_scenario(np.random.default_rng(0)), 0, Purpose.DEMONSTRATE)
+    rollout.close()
+    senses = Eyes(CAMERAS, 16, ("task",)).senses(task, episode)
+    state, goal = episode.state(50), np.array(episode.context.goal)
+    before = np.tile(task.features(state, goal), 2)
+    moved = {key: pose + [0.03, -0.02, 0.01, 0, 0, 0, 0.2] for key, pose in state.object_poses.items()}
+    state.object_poses = moved
+    changed = np.flatnonzero(np.tile(task.features(state, goal), 2) != before)
+    assert 0 < len(senses.told) < senses.task
+    assert not set(changed) & set(senses.told)
+    assert not Eyes(CAMERAS, 16).senses(task, episode).told  # it looks at the whole task
 
 
 def test_eyes_that_cannot_be_are_refused():
