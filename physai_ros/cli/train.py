@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from physai_ros.training.trainer import SparseTrainer
 
 CHECKPOINT = "trainer.safetensors"
-SEEING_BATCH = 48
-"""Samples a gradient update aims at where there are pictures: a convolution costs a hundred times a perceptron."""
+SEEING = {"batch_size": 48, "outcome_batch": 8, "fine_learning_rate": 1e-4}
+"""What is other in the recipe where there are pictures: a convolution costs a hundred times a perceptron, in updates
+and in judging outcomes; the last learning rate is lower, since millimetres are to be read off pixels."""
 
 
 def train(
@@ -89,7 +90,7 @@ def train(
     )
     eyes = Eyes(listed(cameras), image_size, listed(blind_to))
     if eyes.cameras:
-        config = replace(config, batch_size=SEEING_BATCH)
+        config = replace(config, **SEEING)
     if steps is None and samples is None and budget_seconds is None:
         steps = config.warm_start_updates
     budget = Budget(budget_seconds, steps, samples)
