@@ -33,10 +33,6 @@ class Projection(NamedTuple):
     reasons: tuple[str, ...] = ()
 
 
-def _twice(values: np.ndarray) -> np.ndarray:
-    return np.concatenate([values, values])
-
-
 def _either_way(values: np.ndarray) -> np.ndarray:
     """Values (n_joints,) towards the upper ends of the joints' ranges, then towards the lower ones."""
     return np.concatenate([values, -values])
@@ -71,13 +67,13 @@ class SafetyFilter:
         # v 2 A / J + A^3 / J^2.
         acceleration, jerk = limits.acceleration, limits.jerk
         swing = 2.0 * acceleration / jerk
-        self._acceleration, self._velocity = _twice(acceleration), _twice(limits.velocity)
-        self._reaction = _twice(control_period + swing)
+        self._acceleration, self._velocity = np.tile(acceleration, 2), np.tile(limits.velocity, 2)
+        self._reaction = np.tile(control_period + swing, 2)
         self._reaction_squared, self._per_room = self._reaction**2, 2.0 / self._acceleration
         reserve = acceleration**3 / jerk**2
         self._ends = np.concatenate([limits.position_upper - reserve, -limits.position_lower - reserve])
-        self._delta_velocity = _twice(acceleration * control_period)
-        self._delta_jerk = _twice(jerk * control_period**2)
+        self._delta_velocity = np.tile(acceleration * control_period, 2)
+        self._delta_jerk = np.tile(jerk * control_period**2, 2)
         self._jerk_binds = bool((self._delta_jerk < 2.0 * self._delta_velocity).any())
         self._distances = self._surroundings.distances
         self._delay = float(self._reaction.max())
