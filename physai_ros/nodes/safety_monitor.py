@@ -120,7 +120,7 @@ class SafetyMonitor(ManagedNode):
         self.subscribe(msg.RobotAction, "proposed_action", self._on_proposal, qos.CONTROL)
         self.subscribe(msg.Intervention, "intervention", self._on_intervention, qos.INTERVENTION)
         self.subscribe(msg.EpisodeContext, "episode", self._on_episode, qos.LATCHED)
-        self.subscribe(msg.SafeCommand, "safe_command", self._on_command, qos.COMMAND, raw=True)
+        self.subscribe(msg.SafeCommand, "safe_command", self._on_command, qos.SENSOR_RECORD, raw=True, patient=True)
         self.serve(Trigger, "emergency_stop", self._emergency_stop)
         self.serve(Trigger, "resume", self._resume)
         self.every(_WATCH, self._watch)
@@ -218,7 +218,6 @@ class SafetyMonitor(ManagedNode):
 
     def _decide_without(self) -> None:
         """The proposal is late: go on with what there is."""
-        self._patience.cancel()
         if self._waiting:
             self._decide()
 
@@ -266,7 +265,9 @@ class SafetyMonitor(ManagedNode):
 
     def _answer_state(self) -> None:
         state, gate = self._state, self._gate
-        self._waiting = False
+        if self._waiting:
+            self._waiting = False
+            self._patience.cancel()
         before = self._supervisor.state
         if self._person is not None:
             self._supervisor.set_separation(self._person.at(time.monotonic()))

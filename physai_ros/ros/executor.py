@@ -70,12 +70,14 @@ class ControlExecutor(SingleThreadedExecutor):
         ready += [self._subscriptions[pointer] for pointer in wait_set.get_ready_entities("subscription")]
         rare = bool(wait_set.get_ready_entities("service") or wait_set.get_ready_entities("client"))
         woken = self._guard is not None and guards == [self._guard.handle.pointer]
+        # Time ran out, or a timer was reset. Of what else is waited for this does not tell.
+        idle = not (ready or guards or self._waitables)
         for call in ready:
             if call is None:
                 rare = True
             else:
                 call()
-        return (bool(ready) or woken) and not rare
+        return (bool(ready) or woken or idle) and not rare
 
     def _filled(self) -> _rclpy.WaitSet:
         if self._wait_set is None:
