@@ -139,6 +139,8 @@ class Record:
         if not self.states or not 0 < state.sequence - self.states[-1].sequence <= 5:
             return 0.0
         before = self.states[-1]
+        if self._is_reset(before, state):
+            return 0.0  # between two episodes: no speed, and no moment for a fault
         velocities = (state.commanded - before.commanded) / (
             (state.sequence - before.sequence) * self.spec.control_period
         )

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physai_ros.cli.fault_record import DRIVER_STOPS, Command, Record, State, Status
+from physai_ros.msg import DriverState
 from physai_ros.robot.set_point import SetPoint
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.safety.limits import SafetyLimits
@@ -101,6 +102,17 @@ def test_no_leap_of_the_set_point_goes_unseen(at, size, joint):
     after = record.findings(0.0, 2.9, 3.0)
     assert before.leap < 0.25
     assert after.leap > 1.05
+
+
+def test_a_reset_of_the_world_is_no_speed():
+    hooks, shares = [], []
+    record = Record(SimpleNamespace(hooks=hooks, episode=None))
+    for sequence, turn in enumerate((0.0, 0.01, 1.0)):
+        joints = (SPEC.home_positions + np.array([turn, 0, 0, 0, 0, 0, 0])).tolist()
+        hooks[0](DriverState(sequence=sequence, commanded_positions=joints, joint_positions=joints))
+        shares.append(record.share)
+    assert shares[0] == shares[2] == 0.0
+    assert 1.0 / SPEC.velocity_limits[0] <= shares[1] < 1.0
 
 
 def test_a_reset_of_the_world_is_no_leap_and_a_restart_of_the_driver_neither():
