@@ -23,9 +23,9 @@ class Laps(Task):
     objects = (ObjectSpec("post", (0.04, 0.04, 0.04), 0.5, (0.2, 0.5, 0.9, 1.0), fixed=True),)
     action_axes = (0, 1, 2)
     action_scale = (0.1, 0.1, 0.1)
-    time_limit = 180.0
+    time_limit = 210.0
     force_budget = 40.0
-    laps = 60
+    laps = 120
 
     @property
     def scenario_bounds(self) -> dict[str, tuple[float, float]]:
