@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _UPDATES, _BUSY = 100_000, 180.0  # of the trainer an episode: it never rests; patience until it begins [s]
 
+_PASSES = 5  # over the same decisions
+
 
 def safety(
     decisions: Annotated[int, typer.Option(min=100, help="Decisions to time in each case.")] = 20_000,
@@ -31,7 +33,8 @@ def safety(
 
     A decision is the whole answer to a driver state; its figures are those of a policy's steps and of an adversary's,
     at a real-time priority where that is permitted, as the monitor's own process has it in the graph.
-    Decisions stand beside clipping alone and a bare solve; bad policies and demonstrations beside the filter off.
+    Decisions stand beside clipping alone and a bare solve; bad policies and demonstrations beside the filter off. The
+    least of five passes over the same decisions is what they take themselves, without what else the machine does.
     """
     from rich.console import Console
 
@@ -48,7 +51,8 @@ def safety(
     with console.status("timing decisions"), real_time_threads():
         rows += _timed(decisions, seed)
     figures["decision_p50_ms"], figures["decision_p99_ms"] = rows[0]["p50_ms"], rows[0]["p99_ms"]
-    figures["decision_adversary_p50_ms"], figures["decision_adversary_p99_ms"] = rows[1]["p50_ms"], rows[1]["p99_ms"]
+    figures["decision_least_p99_ms"] = rows[1]["p99_ms"]
+    figures["decision_adversary_p50_ms"], figures["decision_adversary_p99_ms"] = rows[2]["p50_ms"], rows[2]["p99_ms"]
     if fuzz:
         with console.status(f"{fuzz} proposals"):
             row = _fuzzed(fuzz, seed)
@@ -82,10 +86,14 @@ def safety(
 
 
 def _timed(decisions: int, seed: int) -> list[dict[str, Any]]:
+    import numpy as np
+
     from physai_ros.evaluation.decision_times import clip_times, decision_times, solve_times
 
+    passes = np.array([decision_times("policy", decisions // _PASSES, seed) for _ in range(_PASSES)])
     return [
-        _quantiles("decision, policy steps", decision_times("policy", decisions, seed)),
+        _quantiles("decision, policy steps", passes.ravel()),
+        _quantiles(f"the same, least of {_PASSES} passes", passes.min(axis=0)),
         _quantiles("decision, adversary", decision_times("adversary", decisions, seed)),
         _quantiles("clip only", clip_times(decisions, seed)),
         _quantiles("bare solve (daqp, 7 joints, 16 rows)", solve_times(decisions, seed)),
