@@ -35,6 +35,13 @@ def demo(
         ),
     ] = "bc",
     interventions: Annotated[str, typer.Option(help="on or off: whether the operator steps in.")] = "on",
+    practice: Annotated[
+        str | None,
+        typer.Option(
+            help="on or off: whether physics are fitted to the arm's episodes, and the expert demonstrates there.",
+            show_default="off; rl: on",
+        ),
+    ] = None,
     sampler: Annotated[str, typer.Option(help="ast, uniform, random, prioritized or infobatch.")] = "ast",
     curriculum: Annotated[
         str, typer.Option(help="uniform, failure or significance: how start states are chosen.")
@@ -66,6 +73,8 @@ def demo(
     load_task(task)
     if interventions not in ("on", "off"):
         raise ValueError(f"--interventions is '{interventions}'; expected on or off")
+    if practice not in (None, "on", "off"):
+        raise ValueError(f"--practice is '{practice}'; expected on or off")
     if sampler not in SAMPLERS:
         raise ValueError(f"there is no sampler '{sampler}'; there are {', '.join(SAMPLERS)}")
     if curriculum not in METHODS:
@@ -86,6 +95,7 @@ def demo(
         operator=interventions == "on",
         controls=controls,
         objective=objective,
+        practice=(practice or ("on" if objective == "rl" else "off")) == "on",
     )
     _Demo(plan, namespace, minutes or _MINUTES[objective], Console()).run(json_file)
 

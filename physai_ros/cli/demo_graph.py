@@ -26,6 +26,7 @@ from physai_ros.ros.graph_session import graph_trials
 from physai_ros.srv import StartEpisode
 from physai_ros.tasks.catalog import load_task
 from physai_ros.transfer.demo_run import CANDIDATE_EVERY, MARGIN, MOST_PROMOTION_PAIRS, PROMOTION_PAIRS, DemoRun
+from physai_ros.transfer.own_practice import DEMONSTRATIONS, MILESTONES, practice_folder, round_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,6 +36,7 @@ _EPISODE = 90.0  # [s] of wall time
 _ATTEMPTS = 5
 _LOOK = 0.5  # [s]
 _LONGEST_TEST = 180.0  # [s]
+_LONGEST_PRACTICE = 600.0  # [s]
 
 
 class DemoGraph:
@@ -47,6 +49,7 @@ class DemoGraph:
         self._finished: set[str] = set()
         self._arm_time = 0.0
         self._looked = -math.inf
+        self._practised = 0
 
     def run(self, minutes: float) -> dict[str, float]:
         """Learn until the plan's episodes are done, or `minutes` are over; returns what the graph measured."""
@@ -95,6 +98,7 @@ class DemoGraph:
                 "objective": plan.objective,
                 "updates_per_episode": plan.config.updates_per_episode,
                 "candidate_every": CANDIDATE_EVERY,
+                "practice": plan.practice,
             },
             "evaluator": where
             | {
@@ -128,7 +132,10 @@ class DemoGraph:
             for index in range(plan.episodes):
                 monitor.hear_control(index % CANDIDATE_EVERY == 0)  # a sample of the latency
                 self._run_episode(graph, monitor)
-                if (index + 1) % CANDIDATE_EVERY == 0:
+                practised = plan.practice and index + 1 in MILESTONES
+                if practised:
+                    self._await_practice(graph, index + 1)
+                if practised or (index + 1) % CANDIDATE_EVERY == 0:
                     self._await_test(graph, monitor, index + 1)
                     if not self._console.is_terminal:
                         self._console.print(progress_line(monitor, plan.episodes))
@@ -163,10 +170,22 @@ class DemoGraph:
         if not graph.alive:
             raise RuntimeError(f"the graph ended; its logs are in {self._work.plan.folder / 'logs'}")
 
+    def _await_practice(self, graph: SupervisedGraph, episodes: int) -> None:
+        """Wait for the round of practice after so many episodes: how busy this machine is must not matter."""
+        folder = round_folder(practice_folder(self._work.plan.folder / "trainer.safetensors"), episodes)
+        deadline = time.monotonic() + _LONGEST_PRACTICE
+        while time.monotonic() < deadline:
+            self._require(graph)
+            if folder.is_dir():
+                self._practised += DEMONSTRATIONS
+                return
+            time.sleep(0.05)
+        self._console.print(f"practice after {episodes} episodes took longer than {_LONGEST_PRACTICE:g} s")
+
     def _await_test(self, graph: SupervisedGraph, monitor: GraphMonitor, episodes: int) -> None:
         """Wait until the trainer is done with what it has, and the newest version has been judged."""
         deadline = time.monotonic() + _LONGEST_TEST
-        known = episodes + self._work.plan.demonstrations
+        known = episodes + self._work.plan.demonstrations + self._practised
         while time.monotonic() < deadline:
             self._require(graph)
             training = monitor.training

@@ -32,6 +32,8 @@ from physai_ros.training.dataset import TransitionBuilder
 from physai_ros.training.gate import GateConfig
 from physai_ros.training.samplers import SAMPLERS
 from physai_ros.training.throttle import Throttle
+from physai_ros.transfer import practice_process, side_process
+from physai_ros.transfer.own_practice import PracticePlan, practice_folder
 
 _DEFAULTS = TrainerConfig()
 _TICK = 0.02  # [s]
@@ -81,6 +83,9 @@ class Parameters:
         _DEFAULTS.weighting, "Whether failures, contacts and interventions weigh more, idle tails and duplicates less."
     )
     candidate_every: int = parameter(5, "Episodes after which a candidate is offered.", minimum=1, maximum=100000)
+    practice: bool = parameter(
+        False, "Fit physics to the arm's own episodes, and learn from the expert in that simulator, beside."
+    )
     cpu_share: float = parameter(1.0, "Share of one core that training may use.", minimum=0.01, maximum=1.0)
 
 
@@ -108,7 +113,10 @@ class SparseTrainerNode(ManagedNode):
         )
         spec = RobotSpec.load(p.robot)
         builder = TransitionBuilder(Kinematics(spec), task, chunk_steps=config.chunk_steps)
-        folders = TrainingFolders(Path(p.store), Path(p.registry), Path(p.checkpoint))
+        practice = PracticePlan(p.store, str(practice_folder(Path(p.checkpoint))), p.task, p.robot, p.seed)
+        folders = TrainingFolders(
+            Path(p.store), Path(p.registry), Path(p.checkpoint), Path(practice.folder) if p.practice else None
+        )
         self._candidates = self.publisher(msg.Candidate, "candidate", qos.EVENT)
         self._statuses = self.publisher(msg.TrainingStatus, "training_status", qos.EVENT)
         self._markers = self.publisher(MarkerArray, "learning_markers", qos.EVENT)
@@ -133,6 +141,7 @@ class SparseTrainerNode(ManagedNode):
             on_candidate=self._announce,
             on_episode=self._picture.add,
         )
+        self._practice = practice_process.start(practice) if p.practice else None
 
     def activate(self) -> None:
         """Look for what was missed."""
@@ -145,6 +154,8 @@ class SparseTrainerNode(ManagedNode):
     def cleanup(self) -> None:
         """Let another process train with the same folders."""
         self._training.close()
+        if self._practice is not None:
+            side_process.end(self._practice)
 
     def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
         """State, and why samples were left out."""
@@ -153,7 +164,12 @@ class SparseTrainerNode(ManagedNode):
         left_out = self._training.quarantined
         values = {"quarantined": len(left_out), "last_quarantined": left_out[-1] if left_out else ""}
         values |= {"permitted_share": f"{self._throttle.share:.3f}", "throttle_cuts": self._throttle.cuts}
-        return (WARN if self._problem else OK), self._problem or self._state(), values
+        problem = self._problem or self._practice_problem()
+        return (WARN if problem else OK), problem or self._state(), values
+
+    def _practice_problem(self) -> str:
+        code = self._practice.poll() if self._practice is not None else None
+        return f"practice ended with exit code {code}; what it said stands in this node's log" if code else ""
 
     def _state(self) -> str:
         if self._problem:

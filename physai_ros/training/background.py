@@ -25,11 +25,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingFolders:
-    """Where background training reads and writes: the store, the registry, the checkpoint file."""
+    """Where background training reads and writes: the store, the registry, the checkpoint file.
+
+    Each folder that appears in `practice`, if that is given, is a store of demonstrations that belong together. Names
+    with a dot in front are not looked at.
+    """
 
     store: Path
     registry: Path
     checkpoint: Path
+    practice: Path | None = None
 
 
 class BackgroundTraining:
@@ -38,6 +43,9 @@ class BackgroundTraining:
     Each episode is followed by its updates before the next is looked at, and the state is saved after each: killed at
     any moment, it goes on from the last whole episode and comes to the same result. What a full disk refused is tried
     again.
+
+    Practice, demonstrations that come by the hundred, is taken in together, followed by its updates, and a candidate is
+    offered at once.
     """
 
     def __init__(
@@ -63,7 +71,10 @@ class BackgroundTraining:
         self._candidate_every = candidate_every
         self._on_candidate = on_candidate
         self._on_episode = on_episode
-        self._store: EpisodeStore | None = None
+        self._stores: dict[Path, EpisodeStore] = {}
+        self._source: dict[str, EpisodeStore] = {}
+        self._practised = 0
+        self._practice_due = False
         self._seen: set[str] = set()
         self._queue: deque[str] = deque()
         self._pending = 0
@@ -90,7 +101,10 @@ class BackgroundTraining:
         self._replay.close()
 
     def _read_again(self, episode_id: str) -> Transitions:
-        return self._builder.build(EpisodeStore(self.folders.store, create=False).read(episode_id))
+        if episode_id not in self._source:
+            self._look()
+        store = self._source.get(episode_id) or EpisodeStore(self.folders.store, create=False)
+        return self._builder.build(store.read(episode_id))
 
     def reconcile(self) -> int:
         """Look for episodes in the store that were not learned from; returns how many wait.
@@ -98,17 +112,28 @@ class BackgroundTraining:
         Raises:
             StoreError: the store is there but cannot be read.
         """
-        if self._store is None:
-            if not self.folders.store.is_dir():
-                return 0
-            try:
-                self._store = EpisodeStore(self.folders.store, create=False)
-            except StoreError:
-                return 0  # whoever writes the store has not made it yet
-        unseen = [episode_id for episode_id in self._store.ids() if episode_id not in self._seen]
+        unseen = [episode_id for episode_id in self._look() if episode_id not in self._seen]
         self._seen.update(unseen)
-        self._queue.extend(sorted(unseen))
+        self._queue.extend(unseen)
         return len(self._queue)
+
+    def _look(self) -> list[str]:
+        """Ids of all episodes that are there, those of the arm first, in the order of their ids."""
+        practice = self.folders.practice
+        rounds = [] if practice is None else sorted(practice.glob("[!.]*"))
+        found = []
+        for folder in (self.folders.store, *rounds):
+            if folder not in self._stores:
+                if not folder.is_dir():
+                    continue
+                try:
+                    self._stores[folder] = EpisodeStore(folder, create=False)
+                except StoreError:
+                    continue  # whoever writes the store has not made it yet
+            ids = self._stores[folder].ids()
+            self._source |= dict.fromkeys(ids, self._stores[folder])
+            found += ids
+        return found
 
     def work(self, seconds: float) -> int:
         """Train for about `seconds`, or until there is nothing left to do; returns how many updates that were.
@@ -130,15 +155,15 @@ class BackgroundTraining:
                 self._queue.popleft()
             else:
                 self._demonstrated = False
-                self._pending = self._warm_start_left()
+                self._pending = self._updates_due()
         return updates
 
     def _take(self, episode_id: str) -> None:
-        assert self._store is not None
+        store = self._source[episode_id]
         try:
-            if self._store.summary(episode_id).context.purpose == Purpose.EVALUATE:
+            if store.summary(episode_id).context.purpose == Purpose.EVALUATE:
                 return
-            episode = self._store.read(episode_id)
+            episode = store.read(episode_id)
             transitions = self._builder.build(episode)
         except (StoreError, EpisodeUnusable) as error:
             self._quarantine(str(error))
@@ -159,17 +184,22 @@ class BackgroundTraining:
             return
         if episode.context.purpose == Purpose.TRAIN:
             # What was demonstrated until now is imitated before the first correction is.
-            self._pending = self._warm_start_left() + self.config.updates_per_episode
+            self._pending = self._updates_due() + self.config.updates_per_episode
             self._demonstrated = False
         else:
             # Demonstrations are taken in together: the warm start waits for the last of them.
             self._demonstrated = True
+            self._practised += store.folder != self.folders.store
 
-    def _warm_start_left(self) -> int:
+    def _updates_due(self) -> int:
+        """Updates for the demonstrations that were taken in: what is left of the warm start, and those of practice."""
         assert self.trainer is not None
         if not len(self.trainer.demonstrations):
             return 0
-        return max(self.config.warm_start_updates - self.trainer.counters.updates, 0)
+        due = max(self.config.warm_start_updates - self.trainer.counters.updates, 0)
+        due += self.config.updates_per_practice * self._practised
+        self._practice_due, self._practised = self._practice_due or self._practised > 0, 0
+        return due
 
     def _update(self) -> None:
         trainer, total = self.trainer, self.config.warm_start_updates
@@ -183,7 +213,7 @@ class BackgroundTraining:
         trainer = self.trainer
         assert trainer is not None
         trained = trainer.progress.get("episodes_trained", 0) + 1
-        if trained % self._candidate_every == 0 or not self._registry.versions():
+        if trained % self._candidate_every == 0 or self._practice_due or not self._registry.versions():
             active = self._registry.current()[0]
             manifest = publish_policy(trainer, self._task, self._registry, (active,) if active else ())
             self.candidate = manifest.version
@@ -194,7 +224,7 @@ class BackgroundTraining:
         except BaseException:
             trainer.progress["episodes_trained"] = trained - 1
             raise
-        self._unsaved = False
+        self._unsaved = self._practice_due = False
 
     def _quarantine(self, reason: str) -> None:
         self.quarantined.append(reason)

@@ -31,6 +31,7 @@ class TrainerConfig:
         demonstration_share: of each batch, once there are corrections; the rest are the operator's corrections.
         warm_start_updates: updates on demonstrations alone, before the first policy.
         updates_per_episode: updates after each new episode.
+        updates_per_practice: updates for each demonstration of a round of practice (`transfer.own_practice`).
         learning_rate: in the warm start; falls to `fine_learning_rate` along a cosine.
         fine_learning_rate: after the warm start.
         refresh_every: updates, after the warm start, from one mixing of the weights with fresh ones to the next, where
@@ -66,6 +67,7 @@ class TrainerConfig:
     demonstration_share: float = 0.25
     warm_start_updates: int = 2000
     updates_per_episode: int = 60
+    updates_per_practice: int = 30
     learning_rate: float = 1e-3
     fine_learning_rate: float = 5e-4
     refresh_every: int = 300

@@ -12,7 +12,7 @@ from physai_ros.robot.spec import RobotSpec
 from physai_ros.simulation.physics import PhysicsParameters
 from physai_ros.tasks.task import Task
 from physai_ros.transfer.command_replay import CommandReplay
-from physai_ros.transfer.fit import fit_physics
+from physai_ros.transfer.fit import fit_to_many
 from physai_ros.transfer.fitted_physics import FittedPhysics
 from physai_ros.transfer.randomization import AdaptiveDomainRandomization
 from physai_ros.transfer.similarity import explained_by, find_similar_episode
@@ -22,10 +22,8 @@ from physai_ros.transfer.widening import bearable_factor
 SUCCESS_FLOOR = 0.8
 """Success in the randomized simulator down to which randomization is widened."""
 
-_FITTED_EPISODES = 8  # at most are replayed; of the others only how they ended counts
 _COMPARED_EPISODES = 5  # real ones of a batch that feedback compares
 _SIMULATED_EACH = 4  # simulated episodes beside each of these
-_NOISE_SPREAD = 0.03  # of the measured noise, as a share of its range
 
 
 @dataclass(frozen=True)
@@ -103,28 +101,13 @@ class Adaptation:
         if self.method.feedback:
             self._compare(recordings[-new:][:_COMPARED_EPISODES], version)
         if self.method.fits:
-            # From every round, so that policies that went elsewhere tell of it.
-            chosen = np.unique(np.linspace(0, len(recordings) - 1, _FITTED_EPISODES).astype(int)).tolist()
-            others = [episode for index, episode in enumerate(recordings) if index not in chosen]
-            replayed = [recordings[index] for index in chosen]
-            self._fitted = fit_physics(
-                self._replay, replayed, ended=others, start=self._fitted, iterations=self._iterations
-            )
-            self._centre(self._fitted)
+            self._fitted = fit_to_many(self._replay, recordings, start=self._fitted, iterations=self._iterations)
+            self.randomization.centre_on_fit(self._fitted)
         if self.method.widens:
             self.randomization.widen(self._factor)
             if not self.method.fits:
                 self._factor = 1.0  # the distribution keeps what was widened; a fit begins anew
         return self._fitted
-
-    def _centre(self, fitted: FittedPhysics) -> None:
-        space = self.randomization.space
-        self.randomization.centre_on(fitted.names, fitted.mean, fitted.covariance)
-        if fitted.noise:
-            names = tuple(fitted.noise)
-            point = space.point(space.values(space.nominal) | fitted.noise)
-            mean = np.array([point[space.names.index(name)] for name in names])
-            self.randomization.centre_on(names, mean, _NOISE_SPREAD**2 * np.eye(len(names)))
 
     def _compare(self, real: Sequence[Episode], version: str) -> None:
         """One update for each simulated episode that was run beside a real one, with credit by what explains gaps."""

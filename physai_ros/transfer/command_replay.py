@@ -66,10 +66,11 @@ class CommandReplay:
     recording's own scenario is not looked at, since on an arm nobody knows where things really are.
     """
 
-    def __init__(self, spec: RobotSpec, task: Task) -> None:
+    def __init__(self, spec: RobotSpec, task: Task, threads: int = _MOST_THREADS) -> None:
+        """Take robot and task; at most `threads` episodes are replayed at a time, and no more than there are cores."""
         self.task = task
         self._arm = SimulatedArm(spec, task)
-        others = min(len(os.sched_getaffinity(0)), _MOST_THREADS) - 1
+        others = min(len(os.sched_getaffinity(0)), threads) - 1
         self._arms: SimpleQueue[SimulatedArm] = SimpleQueue()
         for arm in (self._arm, *(SimulatedArm(spec, task) for _ in range(others))):
             self._arms.put(arm)

@@ -7,12 +7,8 @@ episode, then one for the result: two arms run side by side on two cores.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -26,6 +22,7 @@ from physai_ros.tasks.catalog import load_task
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.dataset import TransitionBuilder
 from physai_ros.training.publishing import publish_policy
+from physai_ros.transfer import side_process
 from physai_ros.transfer.first_policy import warm_start
 from physai_ros.transfer.learning_run import LearningPlan, LearningResult, learn_on_arm
 
@@ -77,19 +74,7 @@ class ControlArm:
 
 def start(arm: ControlArm) -> subprocess.Popen[str]:
     """A process that runs the arm in the CPU time that others leave."""
-    process = subprocess.Popen(
-        ["nice", "-n", "19", sys.executable, "-m", "physai_ros.transfer.control_arm"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # Ctrl-C is for whoever started it, who ends it
-    )
-    with suppress(OSError):
-        # Linux shares CPU time among sessions before niceness counts, which then is that of the session.
-        Path(f"/proc/{process.pid}/autogroup").write_text("19")
-    process.stdin.write(json.dumps(asdict(arm) | {"physics": dict(arm.physics)}) + "\n")
-    process.stdin.flush()  # and it stays open: where it ends, so does the arm
-    return process
+    return side_process.start(__name__, asdict(arm) | {"physics": dict(arm.physics)})
 
 
 def result_of(process: subprocess.Popen[str], on_episode: Callable[[int], None]) -> LearningResult:
@@ -111,19 +96,12 @@ def result_of(process: subprocess.Popen[str], on_episode: Callable[[int], None])
     return result
 
 
-def _end_with_input() -> None:
-    """End this process where nobody holds its standard input any more: whoever asked for the arm has died."""
-    sys.stdin.read()
-    os._exit(1)
-
-
 def main() -> None:
     """Run the arm that the first line of standard input describes, as long as that stays open."""
     import torch
 
     torch.set_num_threads(1)
-    arm = ControlArm(**json.loads(sys.stdin.readline()))
-    threading.Thread(target=_end_with_input, daemon=True).start()
+    arm = ControlArm(**side_process.asked())
     Path(arm.registry).mkdir(parents=True, exist_ok=True)
     result = arm.run(lambda done: print(json.dumps({"done": done}), flush=True))
     print(json.dumps(asdict(result)), flush=True)

@@ -68,6 +68,7 @@ class DemoPlan:
     controls: bool
     robot: str = "fr3_sim"
     objective: str = "bc"
+    practice: bool = False
 
     @property
     def config(self) -> TrainerConfig:

@@ -34,6 +34,7 @@ OBJECT_PARAMETERS = (
 )
 """What handling objects can tell besides."""
 
+_REPLAYED_EPISODES = 8  # of many; of the others only how they ended counts
 _FREE_CYCLES = 120  # at the start of an episode, in which an arm is hardly ever at what it is to handle
 _WORTH_A_STEP = 0.3  # in logarithms of the likelihood: after a step that gained less no other is looked for
 
@@ -91,6 +92,19 @@ def fit_physics(
         gap_after=_gap(here),
         simulations=problem.simulations,
     )
+
+
+def fit_to_many(
+    replay: CommandReplay, recordings: Sequence[Episode], *, start: FittedPhysics | None = None, iterations: int = 8
+) -> FittedPhysics:
+    """What `fit_physics` finds in recordings of which only an even choice is replayed.
+
+    So that policies that went elsewhere, earlier and later ones, all tell of it.
+    """
+    chosen = np.unique(np.linspace(0, len(recordings) - 1, _REPLAYED_EPISODES).astype(int)).tolist()
+    others = [episode for index, episode in enumerate(recordings) if index not in chosen]
+    replayed = [recordings[index] for index in chosen]
+    return fit_physics(replay, replayed, ended=others, start=start, iterations=iterations)
 
 
 def gap_of(replay: CommandReplay, episodes: Sequence[Episode], physics: PhysicsParameters) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from physai_ros.transfer.fitted_physics import FittedPhysics
 from physai_ros.transfer.parameter_space import RANDOMIZED, ParameterSpace
 from physai_ros.transfer.truncated_normal import TruncatedNormal
 
@@ -15,6 +16,7 @@ GAP_THRESHOLD = 0.3
 LEAST_SPREAD, MOST_SPREAD = 0.01, 0.35
 """Bounds of every standard deviation, as shares of the parameter's range."""
 
+_NOISE_SPREAD = 0.03  # of the measured noise, as a share of its range
 _SETTLING = 10.0  # updates after which means begin to move by less
 
 
@@ -116,6 +118,15 @@ class AdaptiveDomainRandomization:
         new_covariance[np.ix_(rows, rows)] = covariance
         spread = np.clip(np.sqrt(np.diag(new_covariance)), LEAST_SPREAD, MOST_SPREAD)
         self.distribution = TruncatedNormal(new_mean, _rescaled(new_covariance, spread))
+
+    def centre_on_fit(self, fitted: FittedPhysics) -> None:
+        """Put what recordings told in place of the distribution: the fit's posterior, and the measured noise."""
+        self.centre_on(fitted.names, fitted.mean, fitted.covariance)
+        if fitted.noise:
+            names = tuple(fitted.noise)
+            point = self.space.point(self.space.values(self.space.nominal) | fitted.noise)
+            mean = np.array([point[self.space.names.index(name)] for name in names])
+            self.centre_on(names, mean, _NOISE_SPREAD**2 * np.eye(len(names)))
 
     def _weights(self, credit: Mapping[str, float] | None) -> np.ndarray:
         if credit is None:

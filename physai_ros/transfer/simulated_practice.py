@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,20 +16,8 @@ from physai_ros.tasks.task import Scenario, Task
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.dataset import TransitionBuilder
 from physai_ros.training.publishing import publish_policy
-from physai_ros.transfer.first_policy import NOISE, warm_start
-
-Draw = Callable[[], Mapping[str, float]]
-"""Gives the physics of the next simulated episode, by name."""
-
-_MOST_ATTEMPTS = 4
-
-
-@dataclass(frozen=True)
-class PracticeRun:
-    """One episode of a policy in simulation: with which physics, and what came of it."""
-
-    physics: dict[str, float]
-    episode: Episode
+from physai_ros.transfer.first_policy import warm_start
+from physai_ros.transfer.simulated_expert import Draw, PracticeRun, SimulatedExpert
 
 
 class SimulatedPractice:
@@ -40,7 +27,8 @@ class SimulatedPractice:
         self.task = task
         self._registry, self._seed = registry, seed
         self._rollout = Rollout(spec, task, filtered=False)
-        self._taught = self._tried = 0
+        self._expert = SimulatedExpert(self._rollout, seed)
+        self._tried = 0
 
     def demonstrations(self, count: int, draw: Draw, choose: Callable[[], Scenario]) -> Iterator[Episode]:
         """Successful demonstrations of the task's expert, each with physics of its own.
@@ -48,26 +36,7 @@ class SimulatedPractice:
         Raises:
             RuntimeError: the expert fails far more often than it succeeds.
         """
-        kept = 0
-        for seed in scenario_seeds("warm_start", self._seed, _MOST_ATTEMPTS * count, self._taught):
-            self._taught += 1
-            episode = self._rollout.run(
-                choose(),
-                seed,
-                Purpose.DEMONSTRATE,
-                episode_id=f"demonstration-{self._seed:04d}-{self._taught:05d}",
-                noise=NOISE,
-                physics=PhysicsParameters().with_values(draw()),
-            )
-            if episode.outcome.success:
-                kept += 1
-                yield episode
-            if kept == count:
-                return
-        raise RuntimeError(
-            f"the expert of '{self.task.name}' succeeded only {kept} times in {_MOST_ATTEMPTS * count} with these "
-            "physics; narrow the randomization, or look at the task's expert"
-        )
+        return (run.episode for run in self._expert.demonstrations(count, draw, choose))
 
     def taught(self, episodes: list[Episode], updates: int, parents: tuple[str, ...] = ()) -> str:
         """The version that imitates these demonstrations."""
