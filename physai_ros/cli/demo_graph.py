@@ -36,7 +36,7 @@ _EPISODE = 90.0  # [s] of wall time
 _ATTEMPTS = 5
 _LOOK = 0.5  # [s]
 _LONGEST_TEST = 180.0  # [s]
-_LONGEST_PRACTICE = 600.0  # [s]
+_LONGEST_PRACTICE = 1200.0  # [s]
 
 
 class DemoGraph:
@@ -49,6 +49,7 @@ class DemoGraph:
         self._finished: set[str] = set()
         self._arm_time = 0.0
         self._looked = -math.inf
+        self._rounds = practice_folder(work.plan.folder / "trainer.safetensors")
         self._practised = 0
 
     def run(self, minutes: float) -> dict[str, float]:
@@ -107,7 +108,8 @@ class DemoGraph:
                 "episodes": PROMOTION_PAIRS,
                 "most_episodes": MOST_PROMOTION_PAIRS,
                 "workers": 2,
-                # What is asked of the live graph is not simulated here; promotion is tested on the nominal arm.
+                # What is asked of the live graph is not simulated here; promotion is tested on the nominal arm, or on
+                # what practice found of this one.
                 "physics": "nominal",
             },
             "episode_manager": where | {"seed": plan.seed, "curriculum": plan.curriculum},
@@ -172,7 +174,7 @@ class DemoGraph:
 
     def _await_practice(self, graph: SupervisedGraph, episodes: int) -> None:
         """Wait for the round of practice after so many episodes: how busy this machine is must not matter."""
-        folder = round_folder(practice_folder(self._work.plan.folder / "trainer.safetensors"), episodes)
+        folder = round_folder(self._rounds, episodes)
         deadline = time.monotonic() + _LONGEST_PRACTICE
         while time.monotonic() < deadline:
             self._require(graph)

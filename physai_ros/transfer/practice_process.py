@@ -14,8 +14,8 @@ _LOOK = 2.0  # [s]
 
 
 def start(plan: PracticePlan) -> subprocess.Popen[str]:
-    """A process that practises by this plan in the CPU time that others leave."""
-    return side_process.start(__name__, asdict(plan), answers=False)
+    """A process that practises by this plan in the CPU time that the others of its graph leave."""
+    return side_process.start(__name__, asdict(plan), apart=False)
 
 
 def main() -> None:

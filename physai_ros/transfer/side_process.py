@@ -13,21 +13,23 @@ from pathlib import Path
 from typing import Any
 
 
-def start(module: str, request: Mapping[str, Any], *, answers: bool = True) -> subprocess.Popen[str]:
+def start(module: str, request: Mapping[str, Any], *, apart: bool = True) -> subprocess.Popen[str]:
     """A process that runs a module of this package, told `request` as one line of JSON.
 
-    With `answers` its standard output is a pipe, else that of this process.
+    One that is `apart` has a session of its own, its standard output is a pipe, and it gets what all others leave. Else
+    it stays in the session of this process, yields to whoever works there, and its words go where those of this go.
     """
     process = subprocess.Popen(
         ["nice", "-n", "19", sys.executable, "-m", module],
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE if answers else None,
+        stdout=subprocess.PIPE if apart else None,
         text=True,
-        start_new_session=True,  # Ctrl-C is for whoever started it, who ends it
+        start_new_session=apart,  # Ctrl-C is for whoever started it, who ends it
     )
-    with suppress(OSError):
-        # Linux shares CPU time among sessions before niceness counts, which then is that of the session.
-        Path(f"/proc/{process.pid}/autogroup").write_text("19")
+    if apart:
+        with suppress(OSError):
+            # Linux shares CPU time among sessions before niceness counts, which then is that of the session.
+            Path(f"/proc/{process.pid}/autogroup").write_text("19")
     process.stdin.write(json.dumps(request) + "\n")
     process.stdin.flush()  # and it stays open: where it ends, so does the process
     return process
