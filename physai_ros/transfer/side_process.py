@@ -16,14 +16,16 @@ from typing import Any
 def start(module: str, request: Mapping[str, Any], *, apart: bool = True) -> subprocess.Popen[str]:
     """A process that runs a module of this package, told `request` as one line of JSON.
 
-    One that is `apart` has a session of its own, its standard output is a pipe, and it gets what all others leave. Else
-    it stays in the session of this process, yields to whoever works there, and its words go where those of this go.
+    It computes in one thread. One that is `apart` has a session of its own, its standard output is a pipe, and it gets
+    what all others leave. Else it stays in the session of this process, yields to whoever works there, and its words go
+    where those of this process go.
     """
     process = subprocess.Popen(
         ["nice", "-n", "19", sys.executable, "-m", module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE if apart else None,
         text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
         start_new_session=apart,  # Ctrl-C is for whoever started it, who ends it
     )
     if apart:

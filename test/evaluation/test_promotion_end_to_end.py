@@ -186,19 +186,27 @@ def test_a_promoted_version_goes_slowly_first_and_is_taken_back_on_an_alarm(
 def test_promotion_is_tested_on_the_arm_that_is_supposed(small_registry: PolicyRegistry, tmp_path: Path) -> None:
     shutil.copytree(small_registry.folder, tmp_path / "registry")
     registry = PolicyRegistry(tmp_path / "registry")
+    delays: dict[str, set[float]] = {}
+
+    class Noting(DrawnOutcomes):
+        def run(self, trials, settings, **others) -> list[TrialResult]:  # noqa: ANN003
+            for trial in trials:
+                delays.setdefault(trial.policy, set()).add(settings.physics.get("actuator_delay", 0.0))
+            return super().run(trials, settings, **others)
+
     settings = TrialSettings("reach", str(registry.folder))
-    service = EvaluationService(registry, settings, PromotionRule(episodes=1, most_episodes=1), workers=0)
+    service = EvaluationService(registry, settings, PromotionRule("better"), workers=0)
+    service._crew = Noting(3)
+    service._crew.close = lambda: None
     service.suppose(PhysicsParameters(actuator_delay=0.05).values())
-    service.reconcile()
-    asked = service.request(EvaluationRequest("000001", "reach", scenario_set="held_out", episodes=1))
+    assert service.reconcile() == "000004"
+    service.request(EvaluationRequest("000002", "reach", scenario_set="held_out", episodes=2))
     deadline = time.monotonic() + 60.0
     while not all(status.finished for status in service.jobs.all()):
         assert time.monotonic() < deadline, service.jobs.all()
         time.sleep(0.01)
-    tested, own = service.promoted().evaluation, service.jobs.value(asked)
-    assert tested.physics["actuator_delay"] == 0.05
-    assert own.physics.get("actuator_delay", 0.0) == 0.0  # what is asked for stays as it is
     service.close()
+    assert delays == {"000001": {0.05}, "000004": {0.05}, "000002": {0.0}}  # what is asked for stays as it is
 
 
 def test_alarms_are_rarely_false() -> None:
