@@ -69,6 +69,7 @@ class DemoGraph:
             return {
                 "activation_rate": training.activation_rate if training else float("nan"),
                 "updates": float(training.updates) if training else float("nan"),
+                "simulated_demonstrations": float(self._practised),
                 "trainer_cpu_seconds": training.cpu_seconds if training else float("nan"),
                 "state_to_command_p50_ms": 1e3 * median,
                 "state_to_command_p99_ms": 1e3 * tail,

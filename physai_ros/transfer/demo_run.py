@@ -265,7 +265,9 @@ class DemoRun:
             evaluations=list(self._evaluations.values()),
             changes=self.measured.changes,
             activation=self.measured.activation,
-            notes=_NOTES + [f"Physics of the shifted arm: {_changed(self.physics)}."],
+            notes=_NOTES
+            + _PRACTICE_NOTE * self.plan.practice
+            + [f"Physics of the shifted arm: {_changed(self.physics)}."],
         )
 
     def _arm(self, name: str, changes: Mapping[str, Any]) -> ControlArm:
@@ -309,6 +311,12 @@ _NOTES = [
     "Control arms are judged on half as many held-out scenarios.",
     "Control arms learn in one process and take every candidate without a test.",
     "uniform sampling: scenarios are drawn uniformly as well as samples, so nothing is significant.",
+]
+
+
+_PRACTICE_NOTE = [
+    "Practice: physics are fitted to the arm's own episodes, and the task's scripted expert demonstrates in that "
+    "simulator; candidates are tested there from then on."
 ]
 
 
