@@ -109,7 +109,7 @@ class TrainerConfig:
         for name in ("batch_size", "members", "chunk_steps", "check_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        for name in ("advantage", "hindsight_parts", "own_parts", "patience", "refresh_every"):
+        for name in ("advantage", "hindsight_parts", "own_parts", "patience", "refresh_every", "updates_per_practice"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 0")
         if not 0 < self.validation_share <= 0.5:
