@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,7 +56,7 @@ class EvaluationService:
         graph: GraphRun | None = None,
     ) -> None:
         self.registry = registry
-        self._settings = self._promotion = settings
+        self._settings = settings
         self._rule = rule
         self._recordings = recordings
         self._crew = TrialCrew(workers, niceness) if workers > 0 else None
@@ -135,10 +135,6 @@ class EvaluationService:
                 continue  # of another version of this package, or of policies that are gone
             if request.backend == "sim" and same:
                 self._submit(request)
-
-    def suppose(self, physics: Mapping[str, float]) -> None:
-        """Test candidates from now on an arm with these physics, by name; what is asked for stays as it is."""
-        self._promotion = replace(self._settings, physics=dict(physics))
 
     def reconcile(self) -> str:
         """Version that is put to the test now, since it is new and nobody has judged it; else empty."""
@@ -227,7 +223,7 @@ class EvaluationService:
         result = judge_candidate(
             self.registry,
             candidate,
-            self._promotion,
+            self._settings,
             self._rule,
             recordings=self._recordings,
             crew=self._crew,

@@ -6,7 +6,6 @@ import json
 import math
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from physai_ros import msg, srv
 from physai_ros.evaluation.jobs import JobHandle, JobStatus
@@ -25,7 +24,6 @@ from physai_ros.ros.parameters import parameter
 from physai_ros.ros.stamps import header
 from physai_ros.simulation.physics import PhysicsParameters, shifted_arm
 from physai_ros.tasks.catalog import load_task
-from physai_ros.transfer.own_practice import newest_physics
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,6 @@ class Parameters:
     shift_seed: int = parameter(0, "Which shifted arm.", minimum=0)
     physics_names: tuple[str, ...] = parameter((), "Physics parameters to change, see ROBOT_SIM_PARAMS.")
     physics_values: tuple[float, ...] = parameter((), "Their values, in SI units.")
-    practice: str = parameter("", "Rounds of practice; promotion is tested on the arm that the newest of them found.")
     workers: int = parameter(1, "Processes that run trials.", minimum=1, maximum=64)
     niceness: int = parameter(10, "Of these processes; the control loop goes first.", minimum=0, maximum=19)
 
@@ -147,9 +144,6 @@ class Evaluator(ManagedNode):
     def _reconcile(self) -> None:
         try:
             if self.parameters.promote:
-                found = newest_physics(Path(self.parameters.practice)) if self.parameters.practice else None
-                if found is not None:
-                    self._service.suppose(found.values())
                 self._service.reconcile()
             self._announce()
             self._problem = ""

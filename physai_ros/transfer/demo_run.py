@@ -316,7 +316,7 @@ _NOTES = [
 
 _PRACTICE_NOTE = [
     "Practice: physics are fitted to the arm's own episodes, and the task's scripted expert demonstrates in that "
-    "simulator; candidates are tested there from then on."
+    "simulator; candidates are tested in the nominal one."
 ]
 
 

@@ -23,7 +23,6 @@ from physai_ros.experience.episode import Episode, Purpose
 from physai_ros.experience.store import EpisodeStore
 from physai_ros.experience.summary import EpisodeSummary
 from physai_ros.robot.spec import RobotSpec
-from physai_ros.simulation.physics import PhysicsParameters
 from physai_ros.tasks.catalog import load_task
 from physai_ros.transfer.command_replay import CommandReplay
 from physai_ros.transfer.fit import fit_to_many
@@ -49,14 +48,6 @@ def practice_folder(checkpoint: Path) -> Path:
 def round_folder(folder: Path, episodes: int) -> Path:
     """Where the round after so many training episodes lies; it is there once all of it is."""
     return folder / f"after-{episodes:05d}"
-
-
-def newest_physics(folder: Path) -> PhysicsParameters | None:
-    """The likeliest arm by the newest round in `folder`, None before the first."""
-    rounds = sorted(folder.glob("after-*"))
-    if not rounds:
-        return None
-    return PhysicsParameters().with_values(json.loads((rounds[-1] / PHYSICS).read_text())["physics"])
 
 
 @dataclass(frozen=True)

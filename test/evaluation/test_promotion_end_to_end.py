@@ -16,7 +16,6 @@ import torch
 from physai_ros.evaluation import error_study
 from physai_ros.evaluation.power import run_spending
 from physai_ros.evaluation.promotion import PromotionResult, PromotionRule, judge_candidate, promote
-from physai_ros.evaluation.protocol import EvaluationRequest
 from physai_ros.evaluation.regression_set import RegressionSet
 from physai_ros.evaluation.rollout_watch import RolloutWatch, WorkedEpisode, rollback_reason, safety_reason
 from physai_ros.evaluation.scenario_sets import scenario_seeds
@@ -26,7 +25,6 @@ from physai_ros.experience.episode import Purpose
 from physai_ros.policy.history import ancestors, collect, collectable, read_history
 from physai_ros.policy.network import Architecture, RobotPolicyNetwork
 from physai_ros.policy.registry import PolicyFileError, PolicyRegistry
-from physai_ros.simulation.physics import PhysicsParameters
 from physai_ros.tasks.catalog import load_task
 
 RUNS = 20
@@ -181,32 +179,6 @@ def test_a_promoted_version_goes_slowly_first_and_is_taken_back_on_an_alarm(
     assert "noticed after" in back.reason
     assert episode <= 8
     service.close()
-
-
-def test_promotion_is_tested_on_the_arm_that_is_supposed(small_registry: PolicyRegistry, tmp_path: Path) -> None:
-    shutil.copytree(small_registry.folder, tmp_path / "registry")
-    registry = PolicyRegistry(tmp_path / "registry")
-    delays: dict[str, set[float]] = {}
-
-    class Noting(DrawnOutcomes):
-        def run(self, trials, settings, **others) -> list[TrialResult]:  # noqa: ANN003
-            for trial in trials:
-                delays.setdefault(trial.policy, set()).add(settings.physics.get("actuator_delay", 0.0))
-            return super().run(trials, settings, **others)
-
-    settings = TrialSettings("reach", str(registry.folder))
-    service = EvaluationService(registry, settings, PromotionRule("better"), workers=0)
-    service._crew = Noting(3)
-    service._crew.close = lambda: None
-    service.suppose(PhysicsParameters(actuator_delay=0.05).values())
-    assert service.reconcile() == "000004"
-    service.request(EvaluationRequest("000002", "reach", scenario_set="held_out", episodes=2))
-    deadline = time.monotonic() + 60.0
-    while not all(status.finished for status in service.jobs.all()):
-        assert time.monotonic() < deadline, service.jobs.all()
-        time.sleep(0.01)
-    service.close()
-    assert delays == {"000001": {0.05}, "000004": {0.05}, "000002": {0.0}}  # what is asked for stays as it is
 
 
 def test_alarms_are_rarely_false() -> None:

@@ -17,7 +17,7 @@ from physai_ros.simulation.physics import PhysicsParameters, shifted_arm
 from physai_ros.tasks.catalog import load_task
 from physai_ros.transfer import practice_process
 from physai_ros.transfer.first_policy import NOISE
-from physai_ros.transfer.own_practice import PHYSICS, OwnPractice, PracticePlan, newest_physics
+from physai_ros.transfer.own_practice import PHYSICS, OwnPractice, PracticePlan
 
 TOLD = ("actuator_delay", "actuator_gain", "joint_friction")
 
@@ -70,8 +70,6 @@ def test_what_is_simulated_is_nearer_to_the_arm_than_the_nominal_simulator(pract
         assert abs(said["physics"][name] - truth[name]) < 0.25 * abs(nominal[name] - truth[name]), name
     assert said["gap_fitted"] < 0.5 * said["gap_nominal"]
     assert said["recordings"] == ["train-0", "train-1"]
-    supposed = newest_physics(practised.plan.round(2).parent).values()
-    assert {name: supposed[name] for name in said["physics"]} == said["physics"]
 
 
 def test_practice_reads_nothing_but_recordings(practised, recordings, tmp_path, monkeypatch):
@@ -120,7 +118,6 @@ def test_a_round_is_due_when_the_arm_has_done_enough(recordings, tmp_path):
 def test_before_there_is_a_store_nothing_is_due(tmp_path):
     plan = PracticePlan(str(tmp_path / "episodes"), str(tmp_path / "practice"), "reach", "fr3_sim", 0)
     assert OwnPractice(plan).due() == 0
-    assert newest_physics(tmp_path / "practice") is None
 
 
 def test_the_process_ends_when_nobody_holds_its_input(tmp_path):
