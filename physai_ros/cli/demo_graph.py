@@ -109,8 +109,7 @@ class DemoGraph:
                 "episodes": PROMOTION_PAIRS,
                 "most_episodes": MOST_PROMOTION_PAIRS,
                 "workers": 2,
-                # What is asked of the live graph is not simulated here; promotion is tested on the nominal arm, or on
-                # what practice found of this one.
+                # What is asked of the live graph is not simulated here; promotion is tested on the nominal arm.
                 "physics": "nominal",
             },
             "episode_manager": where | {"seed": plan.seed, "curriculum": plan.curriculum},
