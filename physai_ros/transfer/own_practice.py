@@ -80,8 +80,8 @@ class OwnPractice:
     """Rounds of practice, each after a milestone of the arm's own training episodes.
 
     It knows what recordings tell, `Episode.series` and how the task's test judged them; where things really stood
-    (`EpisodeContext.scenario_json`) it does not look at. A round is the same for the same recordings, and a milestone
-    that was passed while an earlier one was worked on takes its place.
+    (`EpisodeContext.scenario_json`) it does not look at. A round is the same for the same recordings and rounds
+    before, and a milestone that was passed while an earlier one was worked on takes its place.
     """
 
     def __init__(self, plan: PracticePlan) -> None:
