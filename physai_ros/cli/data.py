@@ -8,6 +8,7 @@ import typer
 from physai_ros.cli.data_care import mark, plot, prune, split
 
 if TYPE_CHECKING:
+    from physai_ros.experience.annotations import Label
     from physai_ros.experience.store import EpisodeStore
     from physai_ros.feedback.collector import EpisodeFeedbackRecord, Share
 
@@ -81,7 +82,7 @@ def inspect_episode(
         "samples": summary.samples,
         "lost_samples": summary.lost_samples,
         "complete": summary.complete,
-        **({"label": f"{said.label.reward:+.2g} {said.label.by} {said.label.note}".rstrip()} if said.label else {}),
+        **({"label": _label_text(said.label)} if said.label else {}),
         **({"kept": said.marked} if said.marked else {}),
         **{name: f"{value:.4g}" for name, value in summary.metrics.items()},
         **{f"stream {name}": f"{n['messages']} messages, {n['lost']} lost" for name, n in summary.streams.items()},
@@ -89,6 +90,10 @@ def inspect_episode(
     for name, value in rows.items():
         table.add_row(name, getattr(value, "name", str(value)))
     Console().print(table)
+
+
+def _label_text(label: "Label") -> str:
+    return " ".join(part for part in (f"{label.reward:+.2g}", label.by, label.detector, label.note) if part)
 
 
 @data.command("check")

@@ -16,6 +16,7 @@ from physai_ros.cli.bench import bench
 from physai_ros.cli.collect import collect
 from physai_ros.cli.data import data
 from physai_ros.cli.demo import demo
+from physai_ros.cli.detector import detector
 from physai_ros.cli.evaluate import evaluate
 from physai_ros.cli.exchange import export_command, import_command
 from physai_ros.cli.faults import faults
@@ -80,6 +81,7 @@ app.command()(audit)
 app.add_typer(bench, name="bench")
 app.add_typer(data, name="data")
 app.command()(label)
+app.add_typer(detector, name="detector")
 app.command()(teleop)
 app.add_typer(import_command, name="import")
 app.add_typer(export_command, name="export")

@@ -1,4 +1,6 @@
-"""What people say of an episode after it was recorded: a label on its outcome, a mark that keeps it.
+"""What is said of an episode after it was recorded: a label on its outcome, a mark that keeps it.
+
+People say it, or a success detector that learned from what they said; a person's word takes the place of a detector's.
 
 One small JSON file an episode, beside the recordings, which are never changed.
 """
@@ -16,18 +18,24 @@ from physai_ros.experience.episode import EpisodeOutcome
 from physai_ros.experience.summary import EpisodeSummary
 
 LABEL_STAGE = "label"  # of a verdict that a person gave
-DETECTED = "detected_success"  # figure of a labelled episode: what the task's test had said
+DETECTOR_STAGE = "detector"  # of a verdict that a success detector gave
+DETECTED = "detected_success"  # figure of an episode that a person labelled: what the task's test had said
+TESTED = "tested_success"  # the same of one that a success detector labelled
 
 
 @dataclass(frozen=True)
 class Label:
-    """A person's verdict: `reward` in -1 ... 1, above zero is success; `failure_mode` where the person names one."""
+    """A verdict: `reward` in -1 ... 1, above zero is success; `failure_mode` where a person names one.
+
+    `detector` is the digest of the success detector that gave it, empty for a person.
+    """
 
     reward: float
     failure_mode: str = ""
     by: str = ""
     note: str = ""
     stamp: float = 0.0
+    detector: str = ""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.reward) and -1.0 <= self.reward <= 1.0):
@@ -35,8 +43,13 @@ class Label:
 
     @property
     def success(self) -> bool:
-        """Whether the person calls it a success."""
+        """Whether it is called a success."""
         return self.reward > 0.0
+
+    @property
+    def by_person(self) -> bool:
+        """Whether a person gave it."""
+        return not self.detector
 
     @classmethod
     def parse(cls, word: str, **details: Any) -> Label:  # noqa: ANN401 the fields above
@@ -51,6 +64,12 @@ class Label:
         except ValueError as error:
             raise ValueError(f"label '{word}'; expected success, failure or a number from -1 to 1") from error
         return cls(reward, **details)
+
+    @classmethod
+    def of_detector(cls, success: bool, p_value: float, digest: str, stamp: float = 0.0) -> Label:
+        """The label that a success detector gives, with the digest of its file, at a time [s]."""
+        note = f"p {p_value:.4f}"
+        return cls(1.0 if success else -1.0, by="success detector", note=note, stamp=stamp, detector=digest)
 
 
 @dataclass(frozen=True)
@@ -119,26 +138,28 @@ class Annotations:
 
 
 def labelled(outcome: EpisodeOutcome, label: Label | None) -> EpisodeOutcome:
-    """The outcome as the person sees it; what the task's test measured stays as evidence."""
+    """The outcome as whoever labelled it sees it; what the task's test measured stays as evidence."""
     if label is None:
         return outcome
     known = outcome.failure_mode if not outcome.success and outcome.failure_mode != "none" else "unknown"
     mode = "none" if label.success else label.failure_mode or known
-    return replace(outcome, success=label.success, reward=label.reward, failure_mode=mode, stage=LABEL_STAGE)
+    stage = LABEL_STAGE if label.by_person else DETECTOR_STAGE
+    return replace(outcome, success=label.success, reward=label.reward, failure_mode=mode, stage=stage)
 
 
 def labelled_summary(summary: EpisodeSummary, label: Label | None) -> EpisodeSummary:
-    """The summary as the person sees it. The mode that the rules found stays where the person names none."""
+    """The summary as whoever labelled it sees it. The mode that the rules found stays where they name none."""
     if label is None:
         return summary
     outcome = labelled(summary.outcome, label)
     found = summary.failure_mode if summary.failure_mode not in ("", "none") else outcome.failure_mode
     mode = "none" if label.success else label.failure_mode or found
+    before = {DETECTED if label.by_person else TESTED: float(summary.outcome.success)}
     sure = summary.confidence if mode == summary.failure_mode and not label.failure_mode else 1.0
     return replace(
         summary,
         outcome=replace(outcome, failure_mode=mode),
         failure_mode=mode,
         confidence=sure,
-        metrics=summary.metrics | {DETECTED: float(summary.outcome.success)},
+        metrics=summary.metrics | before,
     )

@@ -86,4 +86,5 @@ def _is_needed(store: EpisodeStore, episode_id: str, summary: EpisodeSummary) ->
     except ValueError:
         return True  # somebody said something of it, whatever it was
     helped = summary.metrics.get("interventions", 0.0) > 0
-    return summary.context.purpose == Purpose.DEMONSTRATE or helped or said.label is not None or bool(said.marked)
+    judged = said.label is not None and said.label.by_person
+    return summary.context.purpose == Purpose.DEMONSTRATE or helped or judged or bool(said.marked)
