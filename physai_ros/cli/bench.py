@@ -7,6 +7,7 @@ import typer
 from physai_ros.cli.bench_alarm import alarm
 from physai_ros.cli.bench_classification import classification
 from physai_ros.cli.bench_continuity import continuity
+from physai_ros.cli.bench_detector import detector
 from physai_ros.cli.bench_evaluation import evaluation
 from physai_ros.cli.bench_fusion import fusion
 from physai_ros.cli.bench_isolation import isolation
@@ -37,6 +38,7 @@ bench.command()(failures)
 bench.command()(evaluation)
 bench.command()(promotion)
 bench.command()(classification)
+bench.command()(detector)
 bench.command()(recording)
 bench.command()(transfer)
 bench.command()(latency)

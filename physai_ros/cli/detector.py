@@ -38,8 +38,11 @@ def train_command(
     ] = 0.05,
     in_a_row: Annotated[int, typer.Option(min=1, max=50, help="Glances, 0.1 s apart, that must say success.")] = 2,
     cameras: Annotated[str, typer.Option(help="What it looks through.")] = "scene,wrist",
-    image_size: Annotated[int, typer.Option(min=8, max=512, help="Height and width of what it sees [pixel].")] = 84,
-    updates: Annotated[int, typer.Option(min=1, help="Of each of its networks.")] = 200,
+    image_size: Annotated[int, typer.Option(min=8, max=512, help="Height and width of what it sees [pixel].")] = 42,
+    doubt: Annotated[
+        float, typer.Option(min=0.0, help="Time before its end from which a success may show already [s].")
+    ] = 0.65,
+    updates: Annotated[int, typer.Option(min=1, help="Of each of its networks.")] = 100,
     trust_test: TrustTest = False,
     strips: Strips = None,
     seed: Annotated[int, typer.Option(min=0, help="Of folds, weights and batches.")] = 0,
@@ -57,12 +60,12 @@ def train_command(
 
     from physai_ros.cli.results import write_json
     from physai_ros.experience.store import EpisodeStore
-    from physai_ros.feedback.detector_audit import Audit
+    from physai_ros.feedback.detector_audit import Audit, Judged, test_of
     from physai_ros.feedback.detector_file import write_detector
     from physai_ros.training.detector_training import DetectorRecipe, train_detector
 
     torch.set_num_threads(1)
-    recipe = DetectorRecipe(rate, in_a_row, updates=updates, seed=seed)
+    recipe = DetectorRecipe(rate, in_a_row, doubt=doubt, final=min(0.35, doubt), updates=updates, seed=seed)
     began = time.process_time()
     store = EpisodeStore(data, create=False)
     names = judged_episodes(store, trust_test=trust_test)
@@ -78,7 +81,10 @@ def train_command(
         f"{out}: detector {made.digest}, trained on {won} successes and {len(episodes) - won} failures of "
         f"{outlook.task} in {trained - read:.0f} s of CPU, {read - began:.0f} s to read them"
     )
-    rows = [_judged(made, each, store) for each in episodes]
+    rows = [
+        Judged.of(made, each.episode_id, each.glances, each.success, test_of(store.summary(each.episode_id)))
+        for each in episodes
+    ]
     show(rows, rate)
     write_wrong(store, rows, strips)
     if json_file is not None:
@@ -207,15 +213,6 @@ def write_wrong(store: EpisodeStore, rows: Sequence[Judged], folder: Path | None
         if row.finding not in ("right", "unjudged"):
             name = f"{row.finding.replace(' ', '_')}-{row.episode_id}.png"
             write_strips(store.read(row.episode_id, pictures=True), folder / name)
-
-
-def _judged(made: object, episode: LabelledEpisode, store: EpisodeStore) -> Judged:
-    from physai_ros.feedback.detector_audit import Judged, test_of
-
-    verdict, stamps = made.judge(episode.glances, episode.episode_id), episode.glances.stamps
-    lead = float(stamps[-1]) - verdict.stamp if len(stamps) else float("nan")
-    test = test_of(store.summary(episode.episode_id))
-    return Judged(episode.episode_id, verdict, episode.success, test, lead, unseen=False)
 
 
 def _share(share: object) -> str:

@@ -9,17 +9,17 @@ from physai_ros.experience.annotations import DETECTED, DETECTOR_STAGE, LABEL_ST
 from physai_ros.experience.store import EpisodeStore
 from physai_ros.experience.summary import EpisodeSummary
 from physai_ros.feedback.collector import Share
+from physai_ros.feedback.glances import Glances
 from physai_ros.feedback.success_detector import SuccessDetector, Verdict
 from physai_ros.tasks.task import Task
-
-EARLY = 1.0  # [s] before the end of a success from which on a verdict is premature
 
 
 @dataclass(frozen=True)
 class Judged:
     """One episode: the `verdict`, the `truth` where somebody judged it, what the task's `test` said if it did.
 
-    `lead` [s] is how long before the end the verdict was given, `unseen` whether the detector was not trained on it.
+    `lead` [s] is how long before the end the verdict was given, `early` that success cannot have shown by then;
+    `unseen` tells whether the detector was not trained on it.
     """
 
     episode_id: str
@@ -27,7 +27,23 @@ class Judged:
     truth: bool | None
     test: bool | None
     lead: float
+    early: bool
     unseen: bool
+
+    @classmethod
+    def of(
+        cls,
+        detector: SuccessDetector,
+        episode_id: str,
+        glances: Glances,
+        truth: bool | None,
+        test: bool | None,
+    ) -> Judged:
+        """What a detector says of an episode of which this was seen."""
+        verdict = detector.judge(glances, episode_id)
+        lead = float(glances.stamps[-1]) - verdict.stamp if len(glances) else float("nan")
+        early = bool(lead > detector.doubt)
+        return cls(episode_id, verdict, truth, test, lead, early, episode_id not in detector.fold_of)
 
     @property
     def finding(self) -> str:
@@ -36,7 +52,7 @@ class Judged:
             return "unjudged"
         if self.verdict.success != self.truth:
             return "false success" if self.verdict.success else "missed"
-        return "premature" if self.verdict.success and self.lead > EARLY else "right"
+        return "premature" if self.truth and self.early else "right"
 
     def row(self) -> dict[str, object]:
         """As plain values, for tables and files."""
@@ -104,15 +120,8 @@ def judge_stored(
         StoreError: it cannot be read.
     """
     episode, summary = store.read(episode_id, pictures=True), store.summary(episode_id)
-    verdict = detector.judge(detector.outlook.glances(episode, task), episode_id)
-    return Judged(
-        episode_id,
-        verdict,
-        truth_of(store.annotations.of(episode_id).label, summary, trust_test=trust_test),
-        test_of(summary),
-        float(episode.series["stamp"][-1]) - verdict.stamp,
-        episode_id not in detector.fold_of,
-    )
+    truth = truth_of(store.annotations.of(episode_id).label, summary, trust_test=trust_test)
+    return Judged.of(detector, episode_id, detector.outlook.glances(episode, task), truth, test_of(summary))
 
 
 def truth_of(label: Label | None, summary: EpisodeSummary, *, trust_test: bool = False) -> bool | None:

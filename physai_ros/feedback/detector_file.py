@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from physai_ros.durable import replace_file
 from physai_ros.feedback.glances import Outlook
-from physai_ros.feedback.success_detector import DetectorNetwork, SuccessDetector
+from physai_ros.feedback.success_detector import DetectorNetwork, Fold, SuccessDetector
 
 _FORMAT = "physai_ros success detector 1"
 
@@ -25,8 +25,9 @@ class DetectorFileError(ValueError):
 
 def write_detector(path: Path, detector: SuccessDetector) -> SuccessDetector:
     """Keep a detector in a file, whole or not at all; returns it with the file's digest."""
-    arrays = {f"calibration.{fold}": known for fold, known in enumerate(detector.calibration)}
-    for fold, network in enumerate(detector.networks):
+    arrays: dict[str, np.ndarray] = {}
+    for fold, (network, known) in enumerate(zip(detector.networks, detector.calibration, strict=True)):
+        arrays |= {f"calibration.{fold}.{kind}": values for kind, values in known._asdict().items()}
         arrays |= {f"networks.{fold}.{name}": value.numpy() for name, value in network.state_dict().items()}
     about = {
         "format": _FORMAT,
@@ -35,6 +36,7 @@ def write_detector(path: Path, detector: SuccessDetector) -> SuccessDetector:
         "folds": len(detector.networks),
         "rate": detector.rate,
         "in_a_row": detector.in_a_row,
+        "doubt": detector.doubt,
         "fold_of": dict(detector.fold_of),
     }
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
@@ -67,9 +69,12 @@ def read_detector(path: Path) -> SuccessDetector:
         return SuccessDetector(
             outlook,
             tuple(networks),
-            tuple(arrays[f"calibration.{fold}"] for fold in range(about["folds"])),
+            tuple(
+                Fold(*(arrays[f"calibration.{fold}.{kind}"] for kind in Fold._fields)) for fold in range(about["folds"])
+            ),
             rate=about["rate"],
             in_a_row=about["in_a_row"],
+            doubt=about["doubt"],
             fold_of=about["fold_of"],
             digest=_digest(path.read_bytes()),
         )

@@ -41,7 +41,7 @@ class Outlook:
 
     task: str
     cameras: tuple[str, ...] = ("scene", "wrist")
-    size: int = 84
+    size: int = 42
     told: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -52,7 +52,7 @@ class Outlook:
             )
 
     @classmethod
-    def on(cls, task: Task, example: Episode, cameras: tuple[str, ...], size: int = 84) -> Outlook:
+    def on(cls, task: Task, example: Episode, cameras: tuple[str, ...], size: int = 42) -> Outlook:
         """How a detector sees a task, given any episode of it."""
         known = np.isfinite(_unseen(task, example.state(0), np.array(example.context.goal)))
         return cls(example.context.task, cameras, size, tuple(np.flatnonzero(known).tolist()))

@@ -37,8 +37,9 @@ class DetectorNetwork(nn.Module):
 class Verdict(NamedTuple):
     """What a detector says of an episode.
 
-    `p_value` in 0 ... 1: the share of failed episodes that look as much like a success; `success` where it is no larger
-    than the detector's rate; `stamp` [s] of the glance from which it was, NaN for a failure.
+    `p_value` in 0 ... 1: the share of failed or of unfinished episodes, whichever is larger, that look as much like a
+    success; `success` where it is no larger than the detector's rate; `stamp` [s] of the glance from which it was, NaN
+    for a failure.
     """
 
     success: bool
@@ -46,17 +47,28 @@ class Verdict(NamedTuple):
     stamp: float
 
 
+class Fold(NamedTuple):
+    """Evidence for success, ascending, that a network found in episodes that it was not trained on.
+
+    `failed` (m,) in those that failed, `unfinished` (k,) in those that succeeded, before they did.
+    """
+
+    failed: np.ndarray
+    unfinished: np.ndarray
+
+
 @dataclass(frozen=True)
 class SuccessDetector:
     """Says from pictures whether an episode succeeded, and is wrong about a failed one at a rate that the user sets.
 
     There are several networks, one a fold: each was trained without the episodes of its fold, and its evidence on those
-    of them that failed is kept. The evidence for success in an episode is the largest logit that `in_a_row` glances
-    reach one after the other. A further episode is compared with each of the n failed ones by the network that had not
-    seen it; the episode is called a success where (1 + those that look at least as much like one) / (n + 1) is at most
-    `rate` (cross-conformal prediction). For episodes exchangeable with the labelled ones the chance that a failed one
-    is called a success is then about `rate`; what is proven is less than twice that and a little. It says nothing about
-    how many successes are seen.
+    is kept. The evidence for success in an episode is the largest logit that `in_a_row` glances reach one after the
+    other. A further episode is compared with each of the n failed ones by the network that had not seen it:
+    (1 + those that look at least as much like a success) / (n + 1) is its p-value, and so with the successes up to
+    `doubt` before their end, which had not succeeded yet. It is called a success where neither is above `rate`
+    (cross-conformal prediction). For episodes exchangeable with the labelled ones the chance that a failed one is
+    called a success is then about `rate`, and so the chance that a success is called one too early; what is proven is
+    less than twice that and a little. It says nothing about how many successes are seen.
 
     Sources: Vovk, "Cross-conformal predictors", Annals of Mathematics and Artificial Intelligence 74, 2015; Barber,
     Candes, Ramdas, Tibshirani, "Predictive inference with the jackknife+", Annals of Statistics 49, 2021 (the bound);
@@ -66,18 +78,20 @@ class SuccessDetector:
     Attributes:
         outlook: what it looks at.
         networks: one a fold.
-        calibration: of each fold the evidence (m,) of its failed episodes, ascending.
+        calibration: one a fold.
         rate: share of failed episodes that may be called a success.
         in_a_row: glances, `glances.PERIOD` apart, that must say the same.
+        doubt: time before the end of a success [s] from which it may show.
         fold_of: fold by id of every episode that it was trained on.
         digest: of its file, empty before there is one.
     """
 
     outlook: Outlook
     networks: tuple[DetectorNetwork, ...]
-    calibration: tuple[np.ndarray, ...]
+    calibration: tuple[Fold, ...]
     rate: float = 0.05
     in_a_row: int = 2
+    doubt: float = 0.65
     fold_of: Mapping[str, int] = field(default_factory=dict)
     digest: str = ""
 
@@ -87,28 +101,26 @@ class SuccessDetector:
         if not 0.0 < self.rate < 1.0 or self.in_a_row < 1:
             raise ValueError(f"rate {self.rate!r}, {self.in_a_row} in a row; expected between 0 and 1, and at least 1")
 
-    @property
-    def failures(self) -> int:
-        """Failed episodes that it is calibrated on."""
-        return sum(map(len, self.calibration))
-
     def logits(self, glances: Glances) -> np.ndarray:
         """Logits (n, folds) of every network at n instants."""
         return np.stack([logits_of(network, glances) for network in self.networks], axis=1)
 
     def p_value(self, evidence: np.ndarray, episode_id: str = "") -> float:
-        """Share of failed episodes with at least this evidence (folds,).
+        """Share of failed episodes with at least this evidence (folds,), or of unfinished ones if that is larger.
 
         An episode that it was trained on is judged by the network that has not seen it, and not compared with itself.
         """
-        fold = self.fold_of.get(episode_id)
-        if fold is None:
-            more = sum(_at_least(known, float(own)) for known, own in zip(self.calibration, evidence, strict=True))
-            return (1 + more) / (self.failures + 1)
-        own = float(evidence[fold])
-        more = sum(_at_least(known, own) for known in self.calibration)
-        itself = bool(len(self.calibration[fold])) and own in self.calibration[fold].tolist()
-        return (1 + more - itself) / (self.failures + 1 - itself)
+        return max(self._share(kind, evidence, self.fold_of.get(episode_id)) for kind in range(len(Fold._fields)))
+
+    def _share(self, kind: int, evidence: np.ndarray, own_fold: int | None) -> float:
+        known = [fold[kind] for fold in self.calibration]
+        count = sum(map(len, known))
+        if own_fold is None:
+            more = sum(_at_least(each, float(own)) for each, own in zip(known, evidence, strict=True))
+            return (1 + more) / (count + 1)
+        own = float(evidence[own_fold])
+        itself = own in known[own_fold].tolist()
+        return (1 + sum(_at_least(each, own) for each in known) - itself) / (count + 1 - itself)
 
     def judge(self, glances: Glances, episode_id: str = "") -> Verdict:
         """Verdict on an episode, of which this was seen."""

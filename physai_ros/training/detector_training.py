@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from physai_ros.feedback.glances import Glances, Outlook
-from physai_ros.feedback.success_detector import DetectorNetwork, SuccessDetector, evidence_of, logits_of
+from physai_ros.feedback.success_detector import DetectorNetwork, Fold, SuccessDetector, evidence_of, logits_of
 
 _NORMALIZED_ON = 500  # pictures of which the statistics of a channel are taken
 
@@ -40,7 +40,8 @@ class DetectorRecipe:
         updates, batch_size, learning_rate: of each network.
         features: length of what the network makes of its senses.
         final: time before the end of a success [s] in which it shows.
-        doubt: time before the end of a success [s] from which it may show; glances between are not learned from.
+        doubt: time before the end of a success [s] from which it may show; what lies between the two is not learned
+            from, and what was before is not yet a success.
         jitter: share of the picture by which it is shifted at random, so that its place is not learned by heart.
         seed: of folds, weights and batches.
     """
@@ -48,7 +49,7 @@ class DetectorRecipe:
     rate: float = 0.05
     in_a_row: int = 2
     folds: int = 5
-    updates: int = 200
+    updates: int = 100
     batch_size: int = 48
     learning_rate: float = 2e-3
     features: int = 64
@@ -66,8 +67,8 @@ class DetectorRecipe:
             raise ValueError(f"final {self.final:g} s, doubt {self.doubt:g} s; expected 0 <= final <= doubt")
 
     @property
-    def least_failures(self) -> int:
-        """Failed episodes that the rate takes."""
+    def least(self) -> int:
+        """Episodes of either kind that the rate takes."""
         return max(math.ceil(1.0 / self.rate - 1.0 - 1e-9), self.folds)
 
 
@@ -83,7 +84,7 @@ def train_detector(
     not look like. Every batch holds as many of either.
 
     Raises:
-        TooFewLabels: of failures for the rate, or of successes for the folds.
+        TooFewLabels: failures or successes are too few for the rate or the folds.
     """
     won = [each for each in episodes if each.success]
     lost = [each for each in episodes if not each.success]
@@ -98,25 +99,31 @@ def train_detector(
     for fold in range(recipe.folds):
         seen = [each for each in episodes if fold_of[each.episode_id] != fold]
         network = _train(seen, outlook, recipe, fold, on_update)
-        unseen = [each for each in lost if fold_of[each.episode_id] == fold]
-        evidence = [evidence_of(logits_of(network, each.glances), recipe.in_a_row) for each in unseen]
+        kinds = ([each for each in kind if fold_of[each.episode_id] == fold] for kind in (lost, won))
         networks.append(network)
-        calibration.append(np.sort(np.array(evidence, dtype=np.float32)))
+        calibration.append(Fold(*(_evidence(network, kind, recipe) for kind in kinds)))
     return SuccessDetector(
-        outlook, tuple(networks), tuple(calibration), rate=recipe.rate, in_a_row=recipe.in_a_row, fold_of=fold_of
+        outlook, tuple(networks), tuple(calibration), recipe.rate, recipe.in_a_row, recipe.doubt, fold_of
     )
 
 
+def _evidence(network: DetectorNetwork, episodes: Sequence[LabelledEpisode], recipe: DetectorRecipe) -> np.ndarray:
+    """Evidence (n,) for success, ascending, in episodes as long as they had not succeeded."""
+    found = []
+    for each in episodes:
+        not_yet = [_shows(each, row, recipe) == 0.0 for row in range(len(each.glances))]
+        found.append(evidence_of(logits_of(network, each.glances)[not_yet], recipe.in_a_row))
+    return np.sort(np.array(found, dtype=np.float32))
+
+
 def _check(won: int, lost: int, recipe: DetectorRecipe) -> None:
-    if lost < recipe.least_failures:
-        raise TooFewLabels(
-            f"{lost} labelled failures cannot hold a false-success rate of {recipe.rate:g}: it takes "
-            f"{recipe.least_failures}; label more of them, or set a rate of at least {1.0 / (lost + 1.0):.3g}"
-        )
-    if won < recipe.folds:
-        raise TooFewLabels(
-            f"{won} labelled successes; expected at least {recipe.folds}, one a fold: label more of them"
-        )
+    for count, kind in ((lost, "failures"), (won, "successes")):
+        if count < recipe.least:
+            other = f", or set a rate of at least {1.0 / (count + 1.0):.3g}" if count >= recipe.folds else ""
+            raise TooFewLabels(
+                f"{count} labelled {kind} cannot hold a false-success rate of {recipe.rate:g}: it takes "
+                f"{recipe.least}; label more of them{other}"
+            )
 
 
 def _train(

@@ -23,7 +23,7 @@ from physai_ros.feedback.collector import PhysicalFeedbackCollector
 from physai_ros.feedback.detector_audit import Audit, judge_stored
 from physai_ros.feedback.detector_file import DetectorFileError, read_detector, write_detector
 from physai_ros.feedback.glances import PERIOD, Outlook
-from physai_ros.feedback.success_detector import DetectorNetwork, SuccessDetector, SuccessWatch, evidence_of
+from physai_ros.feedback.success_detector import DetectorNetwork, Fold, SuccessDetector, SuccessWatch, evidence_of
 from physai_ros.tasks.reach import Reach
 from physai_ros.training.detector_training import DetectorRecipe, LabelledEpisode, TooFewLabels, train_detector
 
@@ -119,12 +119,14 @@ def test_one_glance_is_not_enough(trained, labelled):
 def test_a_p_value_is_a_share_and_more_evidence_never_raises_it(scores, fresh):
     outlook = Outlook("reach", ("scene",), 8)
     networks = tuple(DetectorNetwork(outlook, 4) for _ in scores)
-    detector = SuccessDetector(outlook, networks, tuple(np.sort(np.array(each)) for each in scores))
+    known = tuple(Fold(np.sort(np.array(each)), np.sort(np.array(each[1:]))) for each in scores)
+    detector = SuccessDetector(outlook, networks, known)
+    least = min(sum(map(len, kind)) for kind in zip(*known, strict=True))
     evidence = np.array(fresh[: len(scores)])
     p_value = detector.p_value(evidence)
-    assert 1.0 / (detector.failures + 1) <= p_value <= 1.0
+    assert 1.0 / (least + 1) <= p_value <= 1.0
     assert detector.p_value(evidence + 1.0) <= p_value
-    assert detector.p_value(np.full(len(scores), 6.0)) == 1.0 / (detector.failures + 1)
+    assert detector.p_value(np.full(len(scores), 6.0)) == 1.0 / (least + 1)
 
 
 def test_an_episode_that_it_was_trained_on_is_judged_by_the_network_that_has_not_seen_it(trained, labelled):
@@ -133,9 +135,10 @@ def test_an_episode_that_it_was_trained_on_is_judged_by_the_network_that_has_not
         fold = trained.fold_of[episode.episode_id]
         evidence = np.full(len(trained.networks), 99.0)  # the others have learned it by heart
         evidence[fold] = evidence_of(trained.logits(episode.glances)[:, fold], trained.in_a_row)
-        others = [v for known in trained.calibration for v in known.tolist()]
-        others.remove(np.float32(evidence[fold]))
-        expected = (1 + sum(v >= evidence[fold] for v in others)) / (len(others) + 1)
+        failed = [v for known in trained.calibration for v in known.failed.tolist()]
+        failed.remove(np.float32(evidence[fold]))
+        unfinished = [v for known in trained.calibration for v in known.unfinished.tolist()]
+        expected = max((1 + sum(v >= evidence[fold] for v in part)) / (len(part) + 1) for part in (failed, unfinished))
         assert trained.p_value(evidence, episode.episode_id) == pytest.approx(expected)
     wrong = sum(trained.judge(each.glances, each.episode_id).success for each in failures)
     assert wrong <= RECIPE.rate * len(failures) + 1e-9
@@ -144,7 +147,7 @@ def test_an_episode_that_it_was_trained_on_is_judged_by_the_network_that_has_not
 def test_too_few_labels_are_refused_with_what_it_takes(labelled, outlook):
     with pytest.raises(TooFewLabels, match="10 labelled failures cannot hold .* 0.05: it takes 19; .* at least 0.0909"):
         train_detector(labelled(range(20)), outlook, dataclasses.replace(RECIPE, rate=0.05))
-    with pytest.raises(TooFewLabels, match="2 labelled successes; expected at least 3"):
+    with pytest.raises(TooFewLabels, match="2 labelled successes cannot hold .* it takes 4; label more of them$"):
         train_detector(labelled((0, 2, *range(1, 20, 2))), outlook, RECIPE)
 
 
