@@ -8,20 +8,27 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from rclpy.serialization import deserialize_message
 from rclpy.task import Future
 
 from physai_ros import msg, srv
 from physai_ros.curriculum.selector import METHODS
 from physai_ros.evaluation.episode_planner import EpisodePlanner
+from physai_ros.experience.annotations import DETECTOR_STAGE, LABEL_STAGE
 from physai_ros.experience.episode import EpisodeContext, Phase, Purpose
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.ros import qos
-from physai_ros.ros.conversions import outcome_message, to_message
+from physai_ros.ros.conversions import from_message, outcome_message, to_message
 from physai_ros.ros.lifecycle import OK, WARN, ManagedNode, run
+from physai_ros.ros.observations import pictures_of
 from physai_ros.ros.parameters import parameter
 from physai_ros.ros.stamps import stamp_of_serialized
 from physai_ros.tasks.task import Outcome
+
+if TYPE_CHECKING:
+    from physai_ros.feedback.live_detector import LiveDetector
 
 _PURPOSES = {purpose.name.lower(): purpose for purpose in Purpose}
 _LABELS = ("", "success", "failure")
@@ -53,6 +60,9 @@ class Parameters:
     reset_timeout: float = parameter(
         10.0, "Wait for the reset and for a safety monitor that may start [s].", minimum=0.1
     )
+    detector: str = parameter(
+        "", "File of a success detector that ends an episode of its task when it sees success; empty: none."
+    )
 
 
 class EpisodeManager(ManagedNode):
@@ -74,6 +84,9 @@ class EpisodeManager(ManagedNode):
             curriculum=p.curriculum,
         )
         self._done = 0
+        self._detector = _detector_of(p.detector, self._planner) if p.detector else None
+        if self._detector is not None:
+            self.subscribe(msg.Observation, "observation", self._on_observation, qos.SENSOR)
         self._episodes = self.publisher(msg.EpisodeContext, "episode", qos.LATCHED)
         self._reset = self.client(srv.ResetWorld, "reset_world")
         self.subscribe(msg.TaskOutcome, "task_outcome", self._on_outcome, qos.LATCHED)
@@ -102,6 +115,8 @@ class EpisodeManager(ManagedNode):
         if not self.active:
             return super().diagnose()
         values = {"episode": self._episode.episode_id, "done": self._done, "waiting_for": self._waiting_for}
+        if self._detector is not None:
+            values |= {"detector": self._detector.detector.digest, "p_value": f"{self._detector.p_value:.3f}"}
         return WARN if self._stopped else OK, self._waiting_for or self._episode.phase.name.lower(), values
 
     def _forget(self) -> None:
@@ -113,6 +128,7 @@ class EpisodeManager(ManagedNode):
         self._since = time.monotonic()
         self._stopped: bool | None = None
         self._stamp = self._started = 0.0
+        self._state = b""  # the newest, serialized
         self._moved = time.monotonic()
 
     # Beginning.
@@ -149,6 +165,8 @@ class EpisodeManager(ManagedNode):
             return
         self._wait_for("")
         self._started, self._moved = self._stamp, time.monotonic()
+        if self._detector is not None:
+            self._detector.begin(self._prepared.goal, self._stamp)
         self._say(dataclasses.replace(self._prepared, phase=Phase.RUNNING))
         self._prepared = None
 
@@ -168,9 +186,28 @@ class EpisodeManager(ManagedNode):
 
     def _label(self, success: bool) -> None:
         """A person's verdict takes the place of the task's test."""
-        outcome = Outcome(True, success, float(success), "none" if success else "unknown", "label")
+        outcome = Outcome(True, success, float(success), "none" if success else "unknown", LABEL_STAGE)
         episode = self._episode.episode_id
         self._outcomes.publish(outcome_message(outcome, stamp=self._stamp, episode_id=episode, state_sequence=0))
+
+    def _on_observation(self, message: msg.Observation) -> None:
+        """Let the detector look at the episode that runs."""
+        context, detector = self._episode, self._detector
+        if context.phase != Phase.RUNNING or context.task != detector.detector.outlook.task or not self._state:
+            return
+        try:
+            due = detector.takes(pictures_of(message))
+        except ValueError as error:
+            self.get_logger().warning(f"observation refused: {error}", throttle_duration_sec=1.0)
+            return
+        if not due:
+            return
+        state = from_message(deserialize_message(self._state, msg.RobotState))
+        if detector.look(state):
+            outcome = Outcome(True, True, 1.0, "none", DETECTOR_STAGE, {"p_value": detector.p_value})
+            about = {"episode_id": context.episode_id, "state_sequence": state.sequence}
+            self._outcomes.publish(outcome_message(outcome, stamp=state.stamp, **about))
+            self._end(f"detector {detector.detector.digest}")
 
     def _on_outcome(self, message: msg.TaskOutcome) -> None:
         context = self._episode
@@ -178,6 +215,7 @@ class EpisodeManager(ManagedNode):
             self._end("outcome")
 
     def _on_state(self, serialized: bytes) -> None:
+        self._state = serialized
         stamp = stamp_of_serialized(serialized)
         if stamp != self._stamp:
             self._stamp, self._moved = stamp, time.monotonic()
@@ -272,6 +310,22 @@ class EpisodeManager(ManagedNode):
             self._end("label" if request.label else "operator")
             response.accepted = True
         return response
+
+
+def _detector_of(file: str, planner: EpisodePlanner) -> LiveDetector:
+    """The detector in a file.
+
+    Raises:
+        ValueError: there is none, or its task is not known here.
+    """
+    import torch  # takes seconds and hundreds of megabytes, which only a detector needs
+
+    from physai_ros.feedback.detector_file import read_detector
+    from physai_ros.feedback.live_detector import LiveDetector
+
+    torch.set_num_threads(1)
+    detector = read_detector(Path(file))
+    return LiveDetector(detector, planner.task(detector.outlook.task))
 
 
 def main() -> int:
