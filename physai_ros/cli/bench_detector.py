@@ -21,10 +21,9 @@ def detector(
     labelled: Annotated[str, typer.Option(help="How many labelled episodes to train on, with commas.")] = "20,50,100",
     held_out: Annotated[int, typer.Option(min=1, help="Fresh episodes to judge.")] = 200,
     demonstrations: Annotated[int, typer.Option(min=1, help="That the watched policy imitates; few: it fails.")] = 9,
-    rate: Annotated[
-        float,
-        typer.Option("--false-success-rate", min=0.001, max=0.5, help="Set; the least possible where labels are few."),
-    ] = 0.05,
+    rates: Annotated[
+        str, typer.Option("--false-success-rates", help="Set, with commas; left out where labels are too few.")
+    ] = "0.05,0.1,0.15",
     cameras: Annotated[str, typer.Option(help="What it looks through.")] = "scene,wrist",
     image_size: Annotated[int, typer.Option(min=8, max=84, help="Height and width of what it sees [pixel].")] = 42,
     seed: Annotated[int, typer.Option(min=0, help="Of policy, scenarios and detectors.")] = 0,
@@ -36,6 +35,7 @@ def detector(
     """
     import tempfile
     import time
+    from dataclasses import replace
 
     import torch
     from rich.console import Console
@@ -63,29 +63,33 @@ def detector(
     for count in counts:
         shown = episodes[:count]
         won = sum(each.success for each in shown)
-        fewest = min(won, count - won)
-        set_rate = max(rate, 1.0 / (fewest + 1.0))
-        recipe = DetectorRecipe(rate=set_rate, seed=seed)
+        possible = [rate for rate in map(float, listed(rates)) if DetectorRecipe(rate).least <= min(won, count - won)]
+        console.print(f"[bold]{count} labelled[/bold], {won} successes, {count - won} failures")
+        if not possible:
+            console.print("  too few for any of these rates")
+            continue
         began = time.process_time()
-        made = train_detector(shown, outlook, recipe)
+        made = train_detector(shown, outlook, DetectorRecipe(rate=possible[-1], seed=seed))
         seconds = time.process_time() - began
-        judged = [Judged.of(made, each.episode_id, each.glances, each.success, each.success) for each in fresh]
-        audit = Audit.of(judged)
-        rows.append(
-            {"labelled": count, "successes": won, "failures": count - won, "rate": set_rate}
-            | {"train_cpu_seconds": seconds}
-            | audit.figures()
-            | {"wrong": [row.row() for row in judged if row.finding != "right"]}
-        )
-        short = f" (set {rate:.1%}, for which the labels are too few)" if set_rate > rate else ""
-        console.print(
-            f"[bold]{count} labelled[/bold], {won} successes, {seconds:.0f} s of CPU{short}: "
-            f"{summary_line(audit, set_rate)}"
-        )
+        logits = [made.logits(each.glances) for each in fresh]
+        for rate in possible:
+            at_rate = replace(made, rate=rate)
+            judged = [
+                Judged.of(at_rate, each.episode_id, each.glances, each.success, each.success, known)
+                for each, known in zip(fresh, logits, strict=True)
+            ]
+            audit = Audit.of(judged)
+            rows.append(
+                {"labelled": count, "successes": won, "failures": count - won, "rate": rate}
+                | {"train_cpu_seconds": seconds}
+                | audit.figures()
+                | {"wrong": [row.row() for row in judged if row.finding != "right"]}
+            )
+            console.print(f"  {seconds:.0f} s of CPU; {summary_line(audit, rate)}")
     if json_file is not None:
         names_of = ("false_success", "missed", "premature")
         figures = {
-            f"{name}_{row['labelled']}{part}": row[f"{name}{part}"]
+            f"{name}_{row['labelled']}_at_{row['rate']:g}{part}": row[f"{name}{part}"]
             for row in rows
             for name in names_of
             for part in ("", "_lower", "_upper")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from physai_ros.experience.annotations import DETECTED, DETECTOR_STAGE, LABEL_STAGE, TESTED, Label
 from physai_ros.experience.store import EpisodeStore
 from physai_ros.experience.summary import EpisodeSummary
@@ -38,9 +40,11 @@ class Judged:
         glances: Glances,
         truth: bool | None,
         test: bool | None,
+        logits: np.ndarray | None = None,
     ) -> Judged:
-        """What a detector says of an episode of which this was seen."""
-        verdict = detector.judge(glances, episode_id)
+        """What a detector says of an episode of which this was seen; `logits` (n, folds) where they are known."""
+        logits = detector.logits(glances) if logits is None else logits
+        verdict = detector.verdict(glances.stamps, logits, episode_id)
         lead = float(glances.stamps[-1]) - verdict.stamp if len(glances) else float("nan")
         early = bool(lead > detector.doubt)
         return cls(episode_id, verdict, truth, test, lead, early, episode_id not in detector.fold_of)

@@ -124,9 +124,12 @@ class SuccessDetector:
 
     def judge(self, glances: Glances, episode_id: str = "") -> Verdict:
         """Verdict on an episode, of which this was seen."""
-        logits, p_value = self.logits(glances), 1.0
-        watch = SuccessWatch(self, episode_id)
-        for stamp, row in zip(glances.stamps.tolist(), logits, strict=True):
+        return self.verdict(glances.stamps, self.logits(glances), episode_id)
+
+    def verdict(self, stamps: np.ndarray, logits: np.ndarray, episode_id: str = "") -> Verdict:
+        """Verdict from the logits (n, folds) at the instants (n,) [s] of an episode."""
+        watch, p_value = SuccessWatch(self, episode_id), 1.0
+        for stamp, row in zip(stamps.tolist(), logits, strict=True):
             p_value = watch.hear(row)
             if p_value <= self.rate:
                 return Verdict(True, p_value, stamp)

@@ -45,9 +45,18 @@ def test_what_was_exposed_before_the_episode_and_a_silent_camera_do_not_count():
     assert live.p_value == 1.0 and not live.takes({"scene": (10.2, picture)})
 
 
-@pytest.mark.parametrize(("logit", "ends_by"), [(5.0, "detector"), (-5.0, "operator")])
-def test_it_ends_the_episode_that_runs(graph, make_registry, tmp_path, logit, ends_by):
-    digest = write_detector(tmp_path / "detector.safetensors", certain(logit)).digest
+def test_what_looks_like_no_success_is_none():
+    live = LiveDetector(certain(-5.0), TASK)
+    state = SimulatedArm(RobotSpec.load("fr3_sim"), TASK).perceived_state()
+    live.begin((0.5, 0.0, 0.3), 0.0)
+    for count in range(20):
+        assert live.takes({"scene": (0.1 * count, np.zeros((24, 32, 3), dtype=np.uint8))})
+        assert not live.look(state)
+    assert live.p_value == 1.0
+
+
+def test_it_ends_the_episode_that_runs(graph, make_registry, tmp_path):
+    digest = write_detector(tmp_path / "detector.safetensors", certain(5.0)).digest
     registry, cameras = make_registry(tmp_path / "registry"), "['scene']"
     size = {"camera_height": SIZE, "camera_width": SIZE, "cameras": cameras}
     graph.start("driver_node", task="reach", mode="paced", camera_rate=20.0, **size)
@@ -64,21 +73,14 @@ def test_it_ends_the_episode_that_runs(graph, make_registry, tmp_path, logit, en
     graph.wait(lambda: graph.node.count_publishers("episode_feedback") and len(seen) > 2)
     request = srv.StartEpisode.Request(purpose=int(Purpose.TRAIN))
     assert graph.call(srv.StartEpisode, "start_episode", request).accepted
-    if logit < 0:
-        graph.wait(lambda: any(each.phase == msg.EpisodeContext.PHASE_RUNNING for each in episodes))
-        count = len(seen)
-        graph.wait(lambda: len(seen) > count + 20)
-        assert graph.call(srv.EndEpisode, "end_episode", srv.EndEpisode.Request()).accepted
     graph.wait(lambda: feedback)
-    assert episodes[-1].end_reason.split()[0] == ends_by
+    assert episodes[-1].end_reason == f"detector {digest}"
     said = [each for each in outcomes if each.stage == "detector"]
-    assert bool(said) == (logit > 0) == feedback[0].success
-    if said:
-        assert episodes[-1].end_reason == f"detector {digest}"
-        kept = EpisodeStore(tmp_path / "store").read(feedback[0].episode_id, pictures=True)
-        assert kept.outcome.success and kept.outcome.stage == "detector"
-        assert kept.outcome.evidence["p_value"] == pytest.approx(1 / 31)
-        assert len(kept.pictures["scene"]) >= 2
+    assert len(said) == 1 and said[0].done and said[0].success and feedback[0].success
+    kept = EpisodeStore(tmp_path / "store").read(feedback[0].episode_id, pictures=True)
+    assert kept.outcome.success and kept.outcome.stage == "detector"
+    assert kept.outcome.evidence["p_value"] == pytest.approx(1 / 31)
+    assert len(kept.pictures["scene"]) >= 2
 
 
 def test_a_file_that_is_no_detector_is_refused_by_name(graph, make_registry, tmp_path):
