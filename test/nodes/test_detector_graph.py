@@ -59,9 +59,9 @@ def test_it_ends_the_episode_that_runs(graph, make_registry, tmp_path):
     digest = write_detector(tmp_path / "detector.safetensors", certain(5.0)).digest
     registry, cameras = make_registry(tmp_path / "registry"), "['scene']"
     size = {"camera_height": SIZE, "camera_width": SIZE, "cameras": cameras}
-    graph.start("driver_node", task="reach", mode="lock_step", camera_rate=10.0, **size)
+    graph.start("driver_node", task="reach", mode="paced", camera_rate=20.0, **size)
     graph.start("sensor_fusion", task="reach", cameras=cameras, image_height=SIZE, image_width=SIZE)
-    graph.start("policy_inference", task="reach", mode="lock_step", registry=registry)
+    graph.start("policy_inference", task="reach", registry=registry)
     graph.start("safety_monitor")
     graph.start("feedback_collector", store=tmp_path / "store", cameras=cameras)
     graph.start("episode_manager", task="reach", registry=registry, detector=tmp_path / "detector.safetensors")
@@ -69,7 +69,8 @@ def test_it_ends_the_episode_that_runs(graph, make_registry, tmp_path):
     episodes = graph.hear(msg.EpisodeContext, "episode", qos.LATCHED)
     outcomes = graph.hear(msg.TaskOutcome, "task_outcome", qos.LATCHED)
     feedback = graph.hear(msg.EpisodeFeedback, "episode_feedback", qos.EVENT)
-    graph.wait(lambda: graph.node.count_publishers("episode_feedback"))
+    seen = graph.hear(msg.Observation, "observation", qos.SENSOR)
+    graph.wait(lambda: graph.node.count_publishers("episode_feedback") and len(seen) > 2)
     request = srv.StartEpisode.Request(purpose=int(Purpose.TRAIN))
     assert graph.call(srv.StartEpisode, "start_episode", request).accepted
     graph.wait(lambda: feedback, 60.0)
