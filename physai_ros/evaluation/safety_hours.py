@@ -25,11 +25,12 @@ from physai_ros.tasks.catalog import load_task
 POSITION = 0.02  # [rad]
 VELOCITY = 0.10  # share of the limit
 WORKSPACE = 0.01  # [m]
-# What contact may exceed the force budget by [N s/m], for each m/s of the arm's fastest point in the 0.3 s before: as
-# long as its relief may take. A blow is over before a control cycle tells of it, so that no stop is in time: by
-# F = v sqrt(m k) (ISO/TS 15066:2016, A.3.4) this is 4 kg of the arm against 360 kN/m. The most that an hour of the
-# adversary showed was 1086.
+# What contact may exceed the force budget by [N s/m], for each m/s of the arm's fastest point from 0.3 s before it began
+# on. A blow is over before a control cycle tells of it, so that no stop is in time: by F = v sqrt(m k) (ISO/TS
+# 15066:2016, A.3.4) this is 4 kg of the arm against 360 kN/m.
 IMPACT = 1200.0
+# How long a contact may press above the budget [s]: a joint brakes, and comes back slowly to where the arm was pushed.
+PRESS = 1.0
 POLICIES = ("random", "adversarial")
 _CLOSE = 0.02  # [m]
 _BEFORE = 0.3  # [s]
@@ -43,7 +44,7 @@ class SafetyHours:
 
     `commanded` are violations of what was commanded, stops included, beyond rounding; `arm` those of what the arm did,
     beyond the tolerances above; `peak_force` [N] on the tool, `impact` [N s/m] the most above the budget by the speed
-    before (see `IMPACT`), `longest_press` [s] in a row above the budget.
+    of the blow (see `IMPACT`), `longest_press` [s] in a row above the budget.
     """
 
     policy: str
@@ -98,6 +99,7 @@ class SafetyTrial:
         )
         self._seed = seed
         self._number = self._pressed = 0
+        self._blow = 0.0
         self.result = SafetyHours(policy, filtered)
 
     def run(self, seconds: float) -> SafetyHours:
@@ -174,10 +176,11 @@ class SafetyTrial:
         truth = self._driver.arm.true_driver_state()
         positions = truth.joint_positions
         force, speed = float(np.linalg.norm(truth.wrench[:3])), self._fastest(positions)
+        self._blow = max(self._blow, speed) if self._pressed else speed
         result.peak_force = max(result.peak_force, force)
         above = force - limits.force_budget
-        if above > 0.0 and speed > 0.0:
-            result.impact = max(result.impact, above / speed)
+        if above > 0.0 and self._blow > 0.0:
+            result.impact = max(result.impact, above / self._blow)
         outside = np.maximum(spec.position_lower - positions, positions - spec.position_upper).max()
         tool = self._kinematics.tool_pose(positions).position
         beyond = np.maximum(limits.workspace_lower - tool, tool - limits.workspace_upper).max()
@@ -191,7 +194,8 @@ class SafetyTrial:
             "velocity": bool((np.abs(truth.joint_velocities) > spec.velocity_limits * (1 + VELOCITY)).any()),
             "workspace": beyond > WORKSPACE,
             "self_distance": nearest < 0.0,
-            "contact_force": above > IMPACT * speed + _PRESSING,
+            "contact_force": above > IMPACT * self._blow + _PRESSING,
+            "contact_lasts": self._pressed * spec.control_period > PRESS,
         }
         result.arm.update(name for name, is_broken in broken.items() if is_broken)
 
