@@ -25,9 +25,9 @@ from physai_ros.tasks.catalog import load_task
 POSITION = 0.02  # [rad]
 VELOCITY = 0.10  # share of the limit
 WORKSPACE = 0.01  # [m]
-# What contact may exceed the force budget by [N s/m], for each m/s of the arm's fastest point from 0.3 s before it began
-# on. A blow is over before a control cycle tells of it, so that no stop is in time: by F = v sqrt(m k) (ISO/TS
-# 15066:2016, A.3.4) this is 4 kg of the arm against 360 kN/m.
+# What contact may exceed the force budget by [N s/m], for each m/s of the arm's fastest point from 0.3 s before
+# it began on. A blow is over before a control cycle tells of it, so that no stop is in time: by F = v sqrt(m k)
+# (ISO/TS 15066:2016, A.3.4) this is 4 kg of the arm against 360 kN/m.
 IMPACT = 1200.0
 # How long a contact may press above the budget [s]: a joint brakes, and comes back slowly to where the arm was pushed.
 PRESS = 1.0

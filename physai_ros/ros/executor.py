@@ -66,8 +66,9 @@ class ControlExecutor(SingleThreadedExecutor):
             for guard in self._guards:
                 # The wait has taken the trigger; rclpy's own way triggers it again.
                 guard._executor_triggered = guard.handle.pointer in guards  # noqa: SLF001
-        ready = [self._timers[pointer] for pointer in wait_set.get_ready_entities("timer")]
-        ready += [self._subscriptions[pointer] for pointer in wait_set.get_ready_entities("subscription")]
+        # What came is heard before it is acted on that something has not come in time.
+        ready = [self._subscriptions[pointer] for pointer in wait_set.get_ready_entities("subscription")]
+        ready += [self._timers[pointer] for pointer in wait_set.get_ready_entities("timer")]
         rare = bool(wait_set.get_ready_entities("service") or wait_set.get_ready_entities("client"))
         woken = self._guard is not None and guards == [self._guard.handle.pointer]
         # Time ran out, or a timer was reset. Of what else is waited for this does not tell.
