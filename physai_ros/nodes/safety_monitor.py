@@ -32,6 +32,7 @@ from physai_ros.safety.state_machine import SafetyState
 from physai_ros.safety.supervisor import SafetySupervisor
 
 _WATCH = 0.02  # [s] of the watchdog's period
+_KEEPS_UP = 3  # states that the policy's newest word may lie behind: where all were late, it has not fallen silent
 _LATE = 0.06  # [s] after which the watchdog itself comes too late: this process was kept from its work
 
 
@@ -211,7 +212,7 @@ class SafetyMonitor(ManagedNode):
         state, proposal = self._state, self._gate.proposal
         if self._waiting or state.lock_step or not self.parameters.proposal_patience:
             return False
-        if proposal is None or proposal.state_sequence != state.sequence - 1:
+        if proposal is None or not 0 < state.sequence - proposal.state_sequence <= _KEEPS_UP:
             return False
         # Not while an operator drives or a stop is played. At rest, the policy's first word has come meanwhile.
         return self._command is not None and self._command.source in (CommandSource.POLICY, CommandSource.HOLD)
