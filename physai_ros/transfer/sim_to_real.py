@@ -36,7 +36,7 @@ class Sim2RealConfig:
     demonstrations: int = 100
     updates: int = 3000
     milestones: tuple[int, ...] = (10, 25, 50)
-    enough: float = 1.0
+    enough: float = 0.9
     enough_of: int = 15
 
     def batches(self, budget: int) -> list[int]:
