@@ -71,7 +71,7 @@ class ControlExecutor(SingleThreadedExecutor):
         ready += [self._timers[pointer] for pointer in wait_set.get_ready_entities("timer")]
         rare = bool(wait_set.get_ready_entities("service") or wait_set.get_ready_entities("client"))
         woken = self._guard is not None and guards == [self._guard.handle.pointer]
-        # Time ran out, or a timer was reset. Of what else is waited for this does not tell.
+        # Time ran out, or a timer was reset; but waitables such as action servers are not listed among the ready.
         idle = not (ready or guards or self._waitables)
         for call in ready:
             if call is None:
