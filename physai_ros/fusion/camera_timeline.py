@@ -57,6 +57,7 @@ class CameraTimeline:
     |---|---|
     | in time | goes out at once: no camera waits for another |
     | comes again, or was overtaken | dropped and counted |
+    | comes again in lock-step | goes out again: somebody still waits for it |
     | lies further back than the time-out | the camera's clock started again: taken |
     | is none, or depth of suspicious units | refused; the one before is held up to its time-out |
     | is late, or none came | the camera's modality is invalid, with the reason |
@@ -83,6 +84,7 @@ class CameraTimeline:
         """Forget samples, pictures and calibrations."""
         self._samples.clear()
         self._newest: dict[str, float] = {}
+        self._shown: dict[str, CameraObservation] = {}
         self._shape: dict[str, tuple[int, int]] = {}
         self._trouble: dict[str, str] = {}
         self._calibration: dict[str, Intrinsics | str] = {}
@@ -100,7 +102,9 @@ class CameraTimeline:
         """Whether a camera's `camera_info` has come, of use or not."""
         return camera in self._calibration
 
-    def add_picture(self, camera: str, stamp: float, picture: np.ndarray) -> CameraObservation | None:
+    def add_picture(
+        self, camera: str, stamp: float, picture: np.ndarray, lock_step: bool = False
+    ) -> CameraObservation | None:
         """What this picture shows, made small.
 
         None where it is dropped, or there is no joint sample yet that it could belong to.
@@ -116,6 +120,8 @@ class CameraTimeline:
                 f"{np.dtype(kind.dtype)}"
             )
         newest = self._newest.get(camera)
+        if lock_step and stamp == newest:
+            return self._shown[camera]
         if newest is not None and newest - self._timeout <= stamp <= newest:
             self.dropped += 1
             return None
@@ -125,12 +131,13 @@ class CameraTimeline:
             small = cv2.resize(picture, self._size, interpolation=kind.interpolation)
         if reason := kind.check(small):
             raise ValueError(reason)
-        self._newest[camera], self._shape[camera] = stamp, (height, width)
-        self._trouble.pop(camera, None)
         if not self._samples:
             return None
+        self._newest[camera], self._shape[camera] = stamp, (height, width)
+        self._trouble.pop(camera, None)
         instant, sequence = min(self._samples, key=lambda sample: abs(sample[0] - stamp))
-        return CameraObservation(stamp, sequence, camera, small, instant - stamp)
+        shown = self._shown[camera] = CameraObservation(stamp, sequence, camera, small, instant - stamp)
+        return shown
 
     def refuse(self, camera: str, reason: str) -> None:
         """Remember why a camera's picture was not taken in: when the one before is too old, it is the reason."""

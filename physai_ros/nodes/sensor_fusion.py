@@ -153,7 +153,7 @@ class SensorFusion(ManagedNode):
 
         def on_picture(message: Image | CompressedImage) -> None:
             try:
-                shown = stream.take_picture(message)
+                shown = stream.take_picture(message, lock_step=not self.cycle_times.paced)
             except ValueError as error:
                 self._refuse(topic, error)
                 return

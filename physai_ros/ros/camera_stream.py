@@ -25,14 +25,15 @@ class CameraStream:
     decode: Callable[[Image | CompressedImage], np.ndarray]
     _told: bytes = b""
 
-    def take_picture(self, message: Image | CompressedImage) -> CameraObservation | None:
-        """What a picture shows; None where it is dropped.
+    def take_picture(self, message: Image | CompressedImage, lock_step: bool = False) -> CameraObservation | None:
+        """What a picture shows; None where it is dropped. In lock-step one that comes again is shown again.
 
         Raises:
             ValueError: it cannot be used; the timeline knows.
         """
         try:
-            return self.timeline.add_picture(self.camera, seconds_of(message.header.stamp), self.decode(message))
+            stamp, picture = seconds_of(message.header.stamp), self.decode(message)
+            return self.timeline.add_picture(self.camera, stamp, picture, lock_step)
         except ValueError as error:
             self.timeline.refuse(self.camera, str(error))
             raise

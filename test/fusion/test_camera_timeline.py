@@ -64,6 +64,17 @@ def test_a_clock_that_starts_again_is_believed_and_what_is_no_picture_is_refused
             timeline.add_picture("scene", 6.0, broken)
 
 
+def test_in_lock_step_what_comes_again_goes_out_again_and_nothing_is_used_up_before_it_can_go_out() -> None:
+    timeline = CameraTimeline(("scene",), 8, 8)
+    assert timeline.add_picture("scene", 0.0, BLACK, lock_step=True) is None
+    timeline.add_sample(0.0, 1)
+    shown = timeline.add_picture("scene", 0.0, BLACK, lock_step=True)
+    assert shown.sequence == 1
+    assert timeline.add_picture("scene", 0.0, BLACK, lock_step=True) is shown
+    assert timeline.add_picture("scene", 0.0, BLACK) is None
+    assert timeline.add_picture("scene", -0.1, BLACK, lock_step=True) is None
+
+
 def depth_timeline(**changes: int) -> CameraTimeline:
     made = CameraTimeline(("scene",), **({"height": 2, "width": 2} | changes), kind=DEPTH)
     made.add_sample(0.0, 1)
@@ -99,6 +110,7 @@ def test_a_calibration_is_of_the_pictures_that_come_and_is_given_for_those_that_
         (depth_timeline(), np.ones((4, 8), np.float32), False),
         (CameraTimeline(("scene",), 2, 2), np.zeros((4, 8, 3), np.uint8), True),
     ):
+        made.add_sample(0.0, 1)
         made.add_picture("scene", 0.0, picture)
         assert made.intrinsics("scene") is None
         assert made.modalities(0.0)[0].valid

@@ -10,7 +10,7 @@ from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverState, ObjectStates, RobotState
 from physai_ros.ros import qos
 from physai_ros.ros.conversions import from_message, to_message
-from physai_ros.ros.images import depth_array, depth_message
+from physai_ros.ros.images import depth_array, depth_message, image_message
 from physai_ros.ros.observations import pictures_of
 from physai_ros.ros.stamps import set_time
 
@@ -92,6 +92,23 @@ def test_what_comes_again_or_overtaken_makes_no_state_and_a_driver_that_restarte
     drive(3)
     fusion.wait(lambda: fused()[-1] == 3)
     assert fused() == [20, 21, 22, 3]
+
+
+def test_in_lock_step_a_picture_that_is_sent_again_is_shown_again(graph):
+    """A policy waits for the pictures of its instant, and no message is sure to arrive."""
+    graph.start("sensor_fusion", task="reach", cameras="[scene]", image_height=8, image_width=8)
+    graph.bring_up("sensor_fusion")
+    shown = graph.hear(msg.Observation, "observation", qos.SENSOR)
+    drive = graph.node.create_publisher(msg.DriverState, "driver_state", qos.CONTROL_WRITER)
+    look = graph.node.create_publisher(Image, "camera/scene/image_raw", qos.SENSOR_WRITER)
+
+    def repeated() -> bool:
+        drive.publish(to_message(driver_state(3)))
+        look.publish(image_message(np.full((16, 16, 3), 90, np.uint8), 0.03, "scene_optical_frame"))
+        return len(shown) >= 3
+
+    graph.wait(repeated)
+    assert {each.state_sequence for each in shown} == {3}
 
 
 def test_further_joints_taxels_and_depth_are_senses_of_their_own(graph):
