@@ -252,6 +252,25 @@ def test_paced_a_state_is_answered_by_the_proposal_for_it_where_that_is_waited_f
     assert np.mean(at_once) > 0.5 if patience else np.mean(at_once) < 0.2
 
 
+def test_paced_a_policy_that_missed_two_states_is_waited_for_at_the_third(bench):
+    bench = bench("paced", proposal_patience=0.9)
+    bench.start_both()
+    answered: dict[int, int] = {}
+
+    def propose(state: msg.DriverState) -> None:
+        if state.sequence % 5 < 3:
+            bench.wave(state)
+            answered[bench.proposed] = state.sequence
+
+    bench.on_state = propose
+    bench.until(lambda: bench.speed() > 0.1)
+    begin = len(bench.commands)
+    bench.until(lambda: len(bench.commands) > begin + 300)
+    by_policy = [each for each in bench.commands[begin:] if each.source == msg.SafeCommand.SOURCE_POLICY]
+    again = [each for each in by_policy if each.state_sequence % 5 == 0]
+    assert np.mean([answered[each.proposed_sequence] == each.state_sequence for each in again]) > 0.5
+
+
 def test_paced_the_first_command_of_a_policy_answers_the_newest_state(bench):
     bench = bench("paced", proposal_patience=0.9)
     bench.start_both()
