@@ -15,6 +15,7 @@ from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverMode, DriverState
 from physai_ros.safety.limits import SafetyLimits
+from physai_ros.safety.servo_lag import ServoLag
 from physai_ros.safety.state_machine import SafetyState
 from physai_ros.safety.supervisor import SafetySupervisor
 
@@ -54,11 +55,12 @@ def decision_times(case: str, count: int, seed: int) -> np.ndarray:
         PolicySteps(kinematics, generator) if case == "policy" else AdversarialPolicy(limits, kinematics, generator)
     )
     positions, times = spec.home_positions, np.empty(count)
+    lag, measured = ServoLag(limits.servo_lag, spec.control_period), spec.home_positions
     gc.collect()
     gc.freeze()  # as every node does when it is activated
     try:
         for sequence in range(count + _WARM_UP):
-            state = _state(spec, sequence, positions)
+            state = _state(spec, sequence, measured, positions)
             if sequence == 0:
                 supervisor.activate(state)
                 supervisor.resume()
@@ -78,6 +80,7 @@ def decision_times(case: str, count: int, seed: int) -> np.ndarray:
             if sequence >= _WARM_UP:
                 times[sequence - _WARM_UP] = ended - began
             positions = command.positions
+            measured = lag.path(positions[np.newaxis], measured)[0]
             if supervisor.state == SafetyState.STOPPED:
                 supervisor.resume()
             if sequence % _PAUSE_EVERY == 0:
@@ -119,16 +122,16 @@ def solve_times(count: int, seed: int, *, rows: int = 16) -> np.ndarray:
     return times
 
 
-def _state(spec: RobotSpec, sequence: int, positions: np.ndarray) -> DriverState:
-    zeros = np.zeros(len(positions))
+def _state(spec: RobotSpec, sequence: int, measured: np.ndarray, commanded: np.ndarray) -> DriverState:
+    zeros = np.zeros(len(measured))
     return DriverState(
         stamp=sequence * spec.control_period,
         sequence=sequence,
         joint_names=spec.joint_names,
-        joint_positions=positions,
+        joint_positions=measured,
         joint_velocities=zeros,
         joint_torques=zeros,
-        commanded_positions=positions,
+        commanded_positions=commanded,
         wrench_valid=True,
         mode=DriverMode.ACTIVE,
         command_timeout=spec.command_timeout,

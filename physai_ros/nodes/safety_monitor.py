@@ -45,6 +45,9 @@ class Parameters:
     force_budget: float = parameter(60.0, "Force on the tool that stops the arm [N].", minimum=1.0, maximum=1000.0)
     tool_speed: float = parameter(1.0, "Largest speed of the tool [m/s].", minimum=0.01, maximum=10.0)
     tracking_error: float = parameter(0.3, "Largest distance from the set-point [rad].", minimum=0.001, maximum=3.0)
+    servo_lag: float = parameter(
+        0.08, "How late the arm follows its set-point [s]; 0: corners it cuts are not seen.", minimum=0.0, maximum=1.0
+    )
     position_margin: float = parameter(0.01, "Taken off both ends of every joint [rad].", minimum=0.0, maximum=0.5)
     velocity_margin: float = parameter(0.05, "Share taken off every joint's speed.", minimum=0.0, maximum=0.9)
     workspace_lower: tuple[float, ...] = parameter((), "Lower corner x, y, z of the tool's box [m]; empty: default.")
@@ -95,6 +98,7 @@ class SafetyMonitor(ManagedNode):
             force_budget=p.force_budget,
             tool_speed=p.tool_speed,
             tracking_error=p.tracking_error,
+            servo_lag=p.servo_lag,
             sink_without_timeout=p.sink_without_timeout,
             **given,
         )

@@ -34,6 +34,7 @@ class SafetyLimits:
         force_budgets: by phase of the task (`robot.spec.FORCE_PHASES`), where lower [N].
         force_cycles: cycles in a row over the budget that stop it.
         tracking_error: largest distance between set-point and measurement of any joint [rad].
+        servo_lag: how late the arm follows its set-point [s], as the time constant of that; 0: it is not considered.
         reduced_scale: share of velocity and tool speed that is left at reduced speed, 0-1.
         command_timeout: longest silence after which the driver must stop by itself [s].
         proposal_age_cycles: a proposal that answers an older state than this is stale.
@@ -61,6 +62,7 @@ class SafetyLimits:
     force_budgets: Mapping[str, float] = field(default_factory=dict)
     force_cycles: int = 3
     tracking_error: float = 0.3
+    servo_lag: float = 0.08
     reduced_scale: float = 0.25
     command_timeout: float = 0.05
     proposal_age_cycles: int = 6
@@ -91,6 +93,8 @@ class SafetyLimits:
                     f"force budget of '{phase}' is {budget!r} N; expected a finite number above zero for one of "
                     f"{', '.join(FORCE_PHASES)}"
                 )
+        if not (np.isfinite(self.servo_lag) and self.servo_lag >= 0.0):
+            raise SafetyConfigurationError(f"limit servo_lag is {self.servo_lag!r}; expected zero or more [s]")
         if self.reduced_scale > 1:
             raise SafetyConfigurationError(f"limit reduced_scale is {self.reduced_scale:g}; expected at most 1")
 

@@ -12,9 +12,12 @@ from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.set_point import SetPoint
 from physai_ros.safety.distances import Sight
 from physai_ros.safety.limits import SafetyLimits
+from physai_ros.safety.servo_lag import ServoLag
 from physai_ros.safety.surroundings import Surroundings
 
 _ROUNDING = 1e-9  # [m]
+_SPARSE = 3  # control periods from one look to the next along the way of an arm that is late: it goes no sharp corners
+_SETTLED = 4.0  # time constants after which an arm that is late has come to rest, but for 2 % of the way
 
 
 def hold_trajectory(positions: np.ndarray, control_period: float) -> StopTrajectory:
@@ -58,13 +61,18 @@ class StopPlanner:
 
 
 class StopVerifier:
-    """Checks the whole path of a stop against position, workspace, volumes and self-distance."""
+    """Checks the whole path of a stop against position, workspace, volumes and self-distance.
+
+    That of the set-point against all of them, that of the arm which follows late against all but position.
+    """
 
     def __init__(self, limits: SafetyLimits, kinematics: Kinematics, surroundings: Surroundings | None = None) -> None:
         """With the `surroundings` of a `SafetyFilter` what one of them looked at, the other knows."""
         self._limits = limits
         self._surroundings = surroundings or Surroundings(limits, kinematics)
         self._distances = self._surroundings.distances
+        period = kinematics.spec.control_period
+        self._lag, self._settling = ServoLag(limits.servo_lag, period), math.ceil(_SETTLED * limits.servo_lag / period)
         self._between = np.array([name == "self_distance" for name in self._distances.names])
 
     def problem(self, stop: StopTrajectory, start: SetPoint, before: np.ndarray | None = None) -> str:
@@ -91,6 +99,29 @@ class StopVerifier:
             return ""
         steps = np.abs(np.diff(path, axis=0, prepend=start.positions[np.newaxis]))
         return self._along(path, np.cumsum(steps, axis=0), sight, floor)
+
+    def problem_of_lag(self, stop: StopTrajectory, start: SetPoint, measured: np.ndarray) -> str:
+        """Name of the distance that the arm breaks which comes after `start` and its stop late; empty for none.
+
+        It is `measured` (n_joints,) [rad] now, and follows as `SafetyLimits.servo_lag` says. Where it is inside a limit
+        already it must not get further in.
+        """
+        path, distances = stop.positions, self._distances
+        way = np.abs(path[0] - start.positions) + np.add.reduce(np.abs(path[1:] - path[:-1]))
+        # A joint that follows is between where it is and where it was to be.
+        away = np.maximum(np.abs(measured - start.positions), way)
+        sight = self._surroundings.look(start.positions)
+        if sight.least >= float(distances.longest.dot(away)):
+            return ""
+        if (sight.distances - distances.reach @ away >= 0.0).all():
+            return ""
+        stood = distances.look(measured)
+        floor = np.minimum(stood.distances, 0.0) - _ROUNDING if stood.least < 0.0 else 0.0
+        rest = np.repeat(path[-1:], self._settling, axis=0)
+        late = self._lag.path(np.concatenate([start.positions[np.newaxis], path, rest]), measured)
+        late = late[::-_SPARSE][::-1]
+        steps = np.abs(np.diff(late, axis=0, prepend=measured[np.newaxis]))
+        return self._along(late, np.cumsum(steps, axis=0), stood, floor)
 
     def clearance(self, positions: np.ndarray) -> tuple[float, float]:
         """Least distance [m] to what is around, and of links to each other less the margin."""

@@ -283,7 +283,7 @@ class SafetySupervisor:
         target = self._tracker.target(reference, choice.action.state_sequence, self._motion.set_point)
         scale = min(self._separation.scale, self._limits.reduced_scale if self._machine.slowed else 1.0)
         tool_speed = self._limits.reduced_tool_speed if self._machine.slowed else np.inf
-        reasons, refusal = self._move(target, scale, tool_speed)
+        reasons, refusal = self._move(target, scale, tool_speed, self._measured)
         if refusal:
             self._carried.add(refusal)
             return False, (refusal, *reasons)
@@ -295,8 +295,13 @@ class SafetySupervisor:
             self._carried.add("altered")
         return True, reasons
 
-    def _move(self, target: np.ndarray, scale: float, tool_speed: float) -> tuple[tuple[str, ...], str]:
-        """Move the set-point towards `target`; says what limited it, and why it did not move, empty if it did."""
+    def _move(
+        self, target: np.ndarray, scale: float, tool_speed: float, measured: np.ndarray | None = None
+    ) -> tuple[tuple[str, ...], str]:
+        """Move the set-point towards `target`; says what limited it, and why it did not move, empty if it did.
+
+        An arm that is `measured` (n_joints,) [rad] must be able to come after it.
+        """
         now = self._motion.set_point
         projection = self._filter.project(target, now, scale, tool_speed)
         if projection.positions is None:
@@ -304,6 +309,8 @@ class SafetySupervisor:
         after = now.followed_by(projection.positions, self._period)
         stop = self._planner.plan(after)
         problem = "no_stop" if stop is None else self._verifier.problem(stop, after, now.positions)
+        if not problem and measured is not None and (touched := self._verifier.problem_of_lag(stop, after, measured)):
+            problem = f"servo_lag {touched}"
         if problem:
             return (problem,), "stop_not_verified"
         self._motion.advance(after, stop)
