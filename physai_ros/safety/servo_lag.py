@@ -10,9 +10,8 @@ import numpy as np
 class ServoLag:
     """An arm whose joints all follow with one time constant: a lag of first order.
 
-    Joints that are late cut corners, so that what the set-point keeps clear of the arm may touch. The order is that of
-    a servo with friction to a first approximation; how far the arm is behind now is measured, and only how it comes
-    after is assumed.
+    Joints that are late cut corners, so that what the set-point keeps clear of the arm may touch. How far the
+    arm is behind now is measured; that it comes after by a first order is assumed, and is simpler than any servo.
     """
 
     def __init__(self, time_constant: float, control_period: float) -> None:
