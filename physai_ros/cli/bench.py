@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+
 import typer
 
 from physai_ros.cli.bench_alarm import alarm
@@ -27,6 +30,8 @@ bench = typer.Typer(no_args_is_help=True, help="Side-by-side figures, as a table
 @bench.callback()
 def benches() -> None:
     """Benchmarks are programs: they compare in one run and assert no time."""
+    # Told to end, a bench takes along what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 bench.command()(training)

@@ -122,3 +122,21 @@ def test_audit_verifies_and_prints(tmp_path):
     assert done.returncode == 1
     assert "line 2: its contents do not have its hash" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_bench_that_is_told_to_end_takes_along_what_it_started():
+    code = """
+import time
+from physai_ros.cli.bench import benches
+benches()
+try:
+    print("works", flush=True)
+    time.sleep(60.0)
+finally:
+    print("cleared")
+"""
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "works\n"
+    child.terminate()
+    assert child.communicate(timeout=60.0)[0] == "cleared\n"
+    assert child.returncode == 143
