@@ -278,7 +278,7 @@ class PolicyRuntime:
 
     def _play(self, state: RobotState) -> None:
         """Begin to play what is known of this policy step, over what is left of it; hold where nothing is known."""
-        played = self._player.at(self._step_index)
+        played = self._player.play(self._step_index)
         if played is None:
             self._ee_delta = np.zeros(6)
             return

@@ -54,51 +54,83 @@ def play(made: PolicyRuntime, make_state, cycles: int) -> list:
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(CONTINUITY), st.integers(0, 2**32 - 1), st.integers(0, 3))
 def test_where_predictions_agree_continuity_makes_no_difference(continuity, seed, late):
-    """Chunks of one and the same plan: whatever is blended, the plan is played."""
-    plan = np.random.default_rng(seed).normal(size=(40, 2))
-    player = ChunkPlayer(continuity)
+    """Chunks of one and the same path: whatever is blended, and however late they come, that path is gone."""
+    plan = np.random.default_rng(seed).uniform(-0.2, 0.2, size=(40, 3))
+    way = np.cumsum(plan[:, :2], axis=0)
+    player, place = ChunkPlayer(continuity), [np.zeros(2)]
+    place += [place[0]] * late  # until the first has come the arm stands
     for step in range(30):
-        player.add(step, plan[step : step + STEPS], step, step + late)
-        played = player.at(step + late)
-        np.testing.assert_allclose(played.action, plan[step + late])
+        chunk = plan[step : step + STEPS].copy()
+        chunk[0, :2] = way[step] - place[step]
+        player.add(step, chunk, step, step + late)
+        played = player.play(step + late)
+        place.append(place[-1] + played.action[:2])
+        np.testing.assert_allclose(place[-1], way[step + late], atol=1e-9)
+        assert played.action[2] == pytest.approx(plan[step + late, 2])
         assert (played.index, played.chunk) == (late, step)
 
 
 @settings(max_examples=60, deadline=None)
+@given(st.sampled_from(CONTINUITY), st.floats(-3.0, 3.0), st.integers(0, 3), st.lists(st.floats(-1.0, 1.0), max_size=6))
+def test_what_a_plan_does_first_is_done_however_late_it_comes(continuity, goal, late, pushes):
+    """Every plan goes to the goal at once, and has nothing to do in its later steps: the goal is reached and kept."""
+    player, places = ChunkPlayer(continuity), [0.0] * (late + 1)
+    for step in range(60):
+        seen = places[step] + (pushes[step] if step < len(pushes) else 0.0)
+        left, chunk = goal - seen, np.zeros((STEPS, 2))
+        for ahead in range(STEPS):
+            chunk[ahead, 0] = np.clip(left, -1.0, 1.0)
+            left -= chunk[ahead, 0]
+        player.add(step, chunk, step, step + late)
+        action = player.play(step + late).action[0]
+        assert abs(action) <= 1.0
+        places.append(places[-1] + action)
+    np.testing.assert_allclose(places[-5:], goal, atol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(CONTINUITY), st.integers(0, 2**32 - 1))
-def test_what_is_played_lies_between_what_was_predicted(continuity, seed):
+def test_where_it_goes_lies_between_where_the_predictions_would_be(continuity, seed):
     generator = np.random.default_rng(seed)
-    player, known = ChunkPlayer(continuity), []
+    player, known, place = ChunkPlayer(continuity), [], np.zeros(2)
     for step in range(12):
-        actions = generator.normal(size=(STEPS, 2))
-        known.append((step, actions))
+        actions = generator.uniform(-0.1, 0.1, size=(STEPS, 3))
+        known.append((step, place + np.cumsum(actions[:, :2], axis=0), actions[:, 2]))
         player.add(step, actions, step, step)
-        spoken = np.stack([chunk[step - begin] for begin, chunk in known if begin <= step < begin + STEPS])
-        action = player.at(step).action
-        assert (action >= spoken.min(axis=0) - 1e-9).all()
-        assert (action <= spoken.max(axis=0) + 1e-9).all()
+        spoken = [(way[step - begin], grip[step - begin]) for begin, way, grip in known if step < begin + STEPS]
+        action = player.play(step).action
+        place = place + action[:2]
+        assert (place >= np.min([way for way, _ in spoken], axis=0) - 1e-9).all()
+        assert (place <= np.max([way for way, _ in spoken], axis=0) + 1e-9).all()
+        assert min(grip for _, grip in spoken) - 1e-9 <= action[2] <= max(grip for _, grip in spoken) + 1e-9
 
 
-def test_a_blend_begins_at_the_old_plan_and_ends_at_the_new():
-    old, new = np.zeros((8, 1)), np.ones((8, 1))
-    steps = {}
+def test_a_blend_begins_at_the_old_path_and_ends_at_the_new():
+    old, new = np.zeros((8, 2)), np.ones((8, 2))
+    new[:, 0] = [0.8, *[0.0] * 7]
+    places, grips = {}, {}
     for continuity in CONTINUITY:
         player = ChunkPlayer(continuity)
         player.add(0, old, 1, 0)
+        assert not any(player.play(step).action.any() for step in range(2))
         player.add(1, new, 2, 2)
-        steps[continuity] = [float(player.at(step).action[0]) for step in range(2, 9)]
-    assert steps["none"] == [1.0] * 7
-    np.testing.assert_allclose(steps["blend"], [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0])
-    assert steps["ensemble"][0] == pytest.approx(0.5, abs=0.01)
-    assert steps["ensemble"][-1] == 1.0
+        played = [player.play(step).action for step in range(2, 9)]
+        places[continuity], grips[continuity] = np.cumsum([a[0] for a in played]), [float(a[1]) for a in played]
+    np.testing.assert_allclose(places["none"], [0.8] * 7)
+    assert grips["none"] == [1.0] * 7
+    np.testing.assert_allclose(places["blend"], 0.8 * np.array([0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0]))
+    np.testing.assert_allclose(grips["blend"], [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0])
+    assert grips["ensemble"][0] == pytest.approx(0.5, abs=0.01)
+    assert places["ensemble"][0] == pytest.approx(0.4, abs=0.01)
+    assert (grips["ensemble"][-1], places["ensemble"][-1]) == (1.0, pytest.approx(0.8))
 
 
 def test_what_was_overtaken_is_dropped_and_an_unknown_way_is_refused():
     player = ChunkPlayer()
     player.add(5, np.ones((3, 1)), 1, 5)
     player.add(4, np.zeros((3, 1)), 2, 5)
-    assert player.at(5).chunk == 1
-    assert player.at(8) is None
+    assert player.play(5).chunk == 1
+    assert player.play(8) is None
     with pytest.raises(ValueError, match="blend"):
         ChunkPlayer("melt")
 
@@ -117,8 +149,10 @@ def test_under_a_delay_the_step_at_hand_is_played_and_every_state_is_answered(
     # One network at a time: a plan is used until the next one comes, so that the step played grows by up to the delay.
     indices = {action.step for action in actions[40:]}
     assert indices <= set(range(behind, 2 * behind + 1)) if behind else indices == {0}
+    moved = np.array([action.ee_delta[0] for action in actions[40:]]) / 0.025
+    assert (np.abs(moved) <= 1.0).all()
+    assert 0.1 - 1e-9 <= moved.mean() <= 0.1 + 0.2 * behind + 1e-9  # as the plan is at the steps that are at hand
     for action in actions[40:]:
-        assert action.ee_delta[0] == pytest.approx(0.025 * (0.1 + 0.1 * action.step))
         assert action.stamp - action.observation_stamp <= 0.1 * (action.step + 1) + 1e-9
     assert made.underruns == 0
 
