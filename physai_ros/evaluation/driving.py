@@ -22,8 +22,10 @@ class DemonstrationNoise:
     """Disturbance of what a demonstrator does, none of what it meant.
 
     `spread` is the standard deviation as a share of the largest displacement a policy step; `persistence` in 0 ... 1
-    correlates it from step to step. The arm is led astray, and the way back is demonstrated. Source:
-    Laskey et al., "DART: Noise injection for robust imitation learning", 2017.
+    correlates it from step to step. The arm is led astray, and the way back is demonstrated. In a delicate task it is
+    that share of the displacement that was meant, as a hand shakes more the faster it goes. Sources: Laskey et al.,
+    "DART: Noise injection for robust imitation learning", 2017; Harris and Wolpert, "Signal-dependent noise determines
+    motor planning", 1998.
     """
 
     spread: float = 0.25
@@ -126,7 +128,9 @@ class ScriptedDriver:
         fresh = self._generator.standard_normal(len(self._axes)) * self._noise.spread * np.sqrt(1.0 - keep**2)
         self._disturbance = keep * self._disturbance + fresh
         done = np.array(ee_delta)
-        done[self._axes] = np.clip(done[self._axes] + self._disturbance * self._scale, -self._scale, self._scale)
+        size = np.abs(done[self._axes] / self._scale).max() if self._task.delicate else 1.0
+        astray = size * self._disturbance * self._scale
+        done[self._axes] = np.clip(done[self._axes] + astray, -self._scale, self._scale)
         return done
 
     def _play(self, state: RobotState) -> Intervention:

@@ -44,6 +44,7 @@ class PegInsertion(Task):
     action_scale = (0.020, 0.020, 0.020, 0.10)
     time_limit = 14.0
     force_budget = 30.0
+    delicate = True  # of a constant disturbance of 2 mm a step the expert finishes one episode in ten
 
     @property
     def scenario_bounds(self) -> dict[str, tuple[float, float]]:

@@ -105,6 +105,7 @@ class Task(ABC):
         action_scale: largest displacement a policy step of each of these axes [m or rad].
         time_limit: time after which an episode has failed [s].
         force_budget: tool force that the task allows [N].
+        delicate: whether a demonstrator is disturbed in proportion to what it does, since it could not finish else.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Task(ABC):
     action_scale: tuple[float, ...] = (0.025, 0.025, 0.025, 0.12)
     time_limit: float = 12.0
     force_budget: float = 40.0
+    delicate: bool = False
 
     @property
     @abstractmethod
