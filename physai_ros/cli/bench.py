@@ -15,6 +15,7 @@ from physai_ros.cli.bench_evaluation import evaluation
 from physai_ros.cli.bench_fusion import fusion
 from physai_ros.cli.bench_isolation import isolation
 from physai_ros.cli.bench_latency import latency
+from physai_ros.cli.bench_mastery import mastery
 from physai_ros.cli.bench_promotion import promotion
 from physai_ros.cli.bench_recording import recording
 from physai_ros.cli.bench_replay import replay
@@ -46,6 +47,7 @@ bench.command()(classification)
 bench.command()(detector)
 bench.command()(recording)
 bench.command()(transfer)
+bench.command()(mastery)
 bench.command()(latency)
 bench.command()(isolation)
 bench.command()(fusion)

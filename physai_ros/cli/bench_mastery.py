@@ -1,0 +1,126 @@
+"""`physai bench mastery`: from a few demonstrations by a policy's own episodes, in simulation, how far it comes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from physai_ros.cli.places import Cluster, Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+Row = dict[str, Any]
+
+
+def mastery(
+    tasks: Annotated[str, typer.Option(help="Names, by commas.")] = "pick_place",
+    seeds: Annotated[int, typer.Option(min=1, help="Of each task: from --seed on, one run each.")] = 3,
+    demonstrations: Annotated[int, typer.Option(min=1, help="Noisy ones of the task's expert.")] = 20,
+    rounds: Annotated[int, typer.Option(min=1, help="Own episodes, and a policy that learned from all before.")] = 3,
+    episodes: Annotated[int, typer.Option(min=1, help="Own ones of each round.")] = 60,
+    updates: Annotated[int, typer.Option(min=1, help="Gradient steps of each policy.")] = 2000,
+    observation_noise: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="In training, in standard deviations.", show_default="the objective's"),
+    ] = None,
+    operator: Annotated[bool, typer.Option(help="The scripted operator steps in in own episodes.")] = False,
+    held_out: Annotated[int, typer.Option(min=1, help="Scenarios that judge each policy, nobody helping.")] = 100,
+    workers: Workers = None,
+    cluster: Cluster = "",
+    results: Annotated[Path | None, typer.Option(help="Rows are kept here; run again, it goes on.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The first.")] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+) -> None:
+    """Success before and after rounds of own episodes (objective rl), and how long an episode takes.
+
+    Faster than real time, on the nominal arm with the safety monitor in the loop. Rewards are the task's test alone.
+    """
+    import tempfile
+
+    import torch
+    from rich.console import Console
+
+    from physai_ros.cli.results import write_json
+    from physai_ros.cli.sampler_study import RowFile
+    from physai_ros.evaluation.cluster import trial_crew
+    from physai_ros.transfer.mastery import MasteryPlan, MasteryRun
+
+    torch.set_num_threads(1)
+    console, file = Console(), RowFile(results)
+    rows: list[Row] = []
+    with trial_crew(workers, cluster) as crew:
+        for task in (name for name in tasks.split(",") if name):
+            for each in range(seed, seed + seeds):
+                plan = MasteryPlan(
+                    task,
+                    each,
+                    demonstrations,
+                    rounds,
+                    episodes,
+                    updates,
+                    observation_noise,
+                    operator=operator,
+                    held_out=held_out,
+                )
+                row = file.find(plan=asdict(plan))
+                if row is None:
+                    with tempfile.TemporaryDirectory(prefix="physai_mastery_") as folder:
+                        tell = lambda text: console.print(f"[dim]{text}[/dim]")  # noqa: E731
+                        row = MasteryRun(plan, Path(folder), crew, tell).run() | {"plan": asdict(plan)}
+                    file.add(row)
+                rows.append(row)
+    console.print(_table(rows))
+    if json_file is not None:
+        write_json(json_file, "bench mastery", seed, figures(rows), rows=rows)
+
+
+def figures(rows: Sequence[Row]) -> dict[str, float]:
+    """Of each task, over its seeds: success before and after with 95 % bounds, seconds, and the largest force."""
+    from physai_ros.evaluation.statistics import clopper_pearson
+
+    found: dict[str, float] = {}
+    for task in dict.fromkeys(row["task"] for row in rows):
+        mine = [row for row in rows if row["task"] == task]
+        for name, judged in (("before", [r["before"] for r in mine]), ("after", [r["rounds"][-1] for r in mine])):
+            won, tried = (sum(each[key] for each in judged) for key in ("successes", "held_out"))
+            lower, upper = clopper_pearson(won, tried)
+            found |= {f"{task}_{name}": won / tried, f"{task}_{name}_lower": lower, f"{task}_{name}_upper": upper}
+        last = [row["rounds"][-1] for row in mine]
+        found[f"{task}_demonstrated_seconds"] = sum(row["demonstrated_seconds"] for row in mine) / len(mine)
+        found[f"{task}_seconds"] = sum(each["seconds"] for each in last) / len(mine)
+        found[f"{task}_peak_force"] = max(each["peak_force"] for each in last)
+        found[f"{task}_interventions"] = sum(each["interventions"] for row in mine for each in row["rounds"])
+        found[f"{task}_wall_seconds"] = max(row["wall_seconds"] for row in mine)
+    return found
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    from rich.table import Table
+
+    table = Table(title="from demonstrations by own episodes", title_justify="left", box=None)
+    for name in ("task", "seed", "before", "after rounds", "95 %", "an episode", "demonstrated", "force", "minutes"):
+        table.add_column(name, justify="left" if name == "task" else "right")
+    for row in rows:
+        last = row["rounds"][-1]
+        table.add_row(
+            row["task"],
+            str(row["seed"]),
+            _of(row["before"]),
+            ", ".join(_of(each) for each in row["rounds"]),
+            f"{last['lower']:.0%} to {last['upper']:.0%}",
+            f"{last['seconds']:.1f} s",
+            f"{row['demonstrated_seconds']:.1f} s",
+            f"{last['peak_force']:.0f} N",
+            f"{row['wall_seconds'] / 60.0:.1f}",
+        )
+    return table
+
+
+def _of(judged: Row) -> str:
+    return f"{judged['successes'] / judged['held_out']:.0%}"

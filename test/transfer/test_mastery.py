@@ -1,0 +1,73 @@
+"""Rounds of own episodes in simulation: what is kept, what is counted, and that a run that was cut off goes on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from typer.testing import CliRunner
+
+from physai_ros.cli.main import app
+from physai_ros.evaluation.parallel import TrialCrew
+from physai_ros.experience.episode import Purpose
+from physai_ros.experience.store import EpisodeStore
+from physai_ros.policy.registry import PolicyRegistry
+from physai_ros.transfer.mastery import MasteryPlan, MasteryRun
+
+PLAN = MasteryPlan("reach", demonstrations=4, rounds=2, episodes=3, updates=150, held_out=4)
+
+
+@pytest.fixture(scope="module")
+def mastered(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mastery")
+    return MasteryRun(PLAN, folder, TrialCrew(0)).run(), folder
+
+
+def test_own_episodes_are_kept_and_judged_ones_are_not(mastered):
+    row, folder = mastered
+    summaries = EpisodeStore(folder / "episodes", create=False).summaries()
+    assert len(summaries) == PLAN.rounds * PLAN.episodes
+    assert {each.context.purpose for each in summaries.values()} == {Purpose.TRAIN}
+    assert sum(each.outcome.success for each in summaries.values()) == sum(r["own_successes"] for r in row["rounds"])
+
+
+def test_each_round_is_flown_by_what_the_round_before_taught(mastered):
+    row, folder = mastered
+    versions = PolicyRegistry(folder / "registry").versions()
+    summaries = EpisodeStore(folder / "episodes", create=False).summaries()
+    flown = [summaries[key].context.policy_version for key in sorted(summaries)]
+    assert flown == [version for version in versions[: PLAN.rounds] for _ in range(PLAN.episodes)]
+    assert len(versions) == 1 + PLAN.rounds == 1 + len(row["rounds"])
+
+
+def test_a_row_says_what_it_cost_and_what_came_of_it(mastered):
+    row, _ = mastered
+    assert row["cpu_seconds"] > 0.0 and row["wall_seconds"] > 0.0
+    for judged in (row["before"], *row["rounds"]):
+        assert judged["held_out"] == PLAN.held_out
+        assert judged["lower"] <= judged["successes"] / PLAN.held_out <= judged["upper"]
+        assert sum(judged["failures"].values()) == PLAN.held_out - judged["successes"]
+    assert [each["interventions"] for each in row["rounds"]] == [0, 0]
+
+
+def test_the_same_seed_comes_to_the_same_and_an_operator_may_help(mastered, tmp_path):
+    row, _ = mastered
+    one_round = replace(PLAN, rounds=1)
+    with TrialCrew(1) as crew:
+        again = MasteryRun(one_round, tmp_path / "again", crew).run()
+        helped = MasteryRun(replace(one_round, operator=True, updates=1), tmp_path / "helped", crew).run()
+    assert again["before"] == row["before"] and again["rounds"] == row["rounds"][:1]
+    assert helped["rounds"][0]["interventions"] > 0  # of a policy that has learned nothing
+
+
+def test_a_bench_that_is_run_again_goes_on_from_its_rows(tmp_path):
+    rows, figures = tmp_path / "rows.jsonl", tmp_path / "figures.json"
+    command = "bench mastery --tasks reach --demonstrations 3 --rounds 1 --episodes 2 --updates 30 --held-out 2"
+    arguments = [*command.split(), "--workers", "0", "--results", str(rows), "--json", str(figures)]
+    assert CliRunner().invoke(app, [*arguments, "--seeds", "1"]).exit_code == 0
+    first = rows.read_text()
+    assert CliRunner().invoke(app, [*arguments, "--seeds", "2"]).exit_code == 0
+    assert rows.read_text().startswith(first) and len(rows.read_text().splitlines()) == 2
+    found = json.loads(figures.read_text())["figures"]
+    assert 0.0 <= found["reach_after_lower"] <= found["reach_after"] <= found["reach_after_upper"] <= 1.0
