@@ -30,7 +30,7 @@ def mastery(
         typer.Option(min=0.0, help="In training, in standard deviations.", show_default="the objective's"),
     ] = None,
     operator: Annotated[bool, typer.Option(help="The scripted operator steps in in own episodes.")] = False,
-    held_out: Annotated[int, typer.Option(min=1, help="Scenarios that judge each policy, nobody helping.")] = 100,
+    held_out: Annotated[int, typer.Option(min=1, help="Scenarios that judge the first and last policy.")] = 100,
     workers: Workers = None,
     cluster: Cluster = "",
     results: Annotated[Path | None, typer.Option(help="Rows are kept here; run again, it goes on.")] = None,
@@ -85,13 +85,13 @@ def figures(rows: Sequence[Row]) -> dict[str, float]:
     from physai_ros.evaluation.statistics import clopper_pearson
 
     found: dict[str, float] = {}
-    for task in dict.fromkeys(row["task"] for row in rows):
-        mine = [row for row in rows if row["task"] == task]
-        for name, judged in (("before", [r["before"] for r in mine]), ("after", [r["rounds"][-1] for r in mine])):
+    for name in dict.fromkeys(row["task"] for row in rows):
+        task, mine = _short(name), [row for row in rows if row["task"] == name]
+        for when, judged in (("before", [r["before"] for r in mine]), ("after", [r["after"] for r in mine])):
             won, tried = (sum(each[key] for each in judged) for key in ("successes", "held_out"))
             lower, upper = clopper_pearson(won, tried)
-            found |= {f"{task}_{name}": won / tried, f"{task}_{name}_lower": lower, f"{task}_{name}_upper": upper}
-        last = [row["rounds"][-1] for row in mine]
+            found |= {f"{task}_{when}": won / tried, f"{task}_{when}_lower": lower, f"{task}_{when}_upper": upper}
+        last = [row["after"] for row in mine]
         found[f"{task}_demonstrated_seconds"] = sum(row["demonstrated_seconds"] for row in mine) / len(mine)
         found[f"{task}_seconds"] = sum(each["seconds"] for each in last) / len(mine)
         found[f"{task}_peak_force"] = max(each["peak_force"] for each in last)
@@ -104,22 +104,28 @@ def _table(rows: Sequence[Row]) -> Table:
     from rich.table import Table
 
     table = Table(title="from demonstrations by own episodes", title_justify="left", box=None)
-    for name in ("task", "seed", "before", "after rounds", "95 %", "an episode", "demonstrated", "force", "minutes"):
+    columns = ("task", "seed", "before", "own episodes", "after", "an episode", "demonstrated", "force", "minutes")
+    for name in columns:
         table.add_column(name, justify="left" if name == "task" else "right")
     for row in rows:
-        last = row["rounds"][-1]
+        last, tried = row["after"], row["plan"]["episodes"]
         table.add_row(
-            row["task"],
+            _short(row["task"]),
             str(row["seed"]),
             _of(row["before"]),
-            ", ".join(_of(each) for each in row["rounds"]),
-            f"{last['lower']:.0%} to {last['upper']:.0%}",
+            ", ".join(f"{each['successes'] / tried:.0%}" for each in row["rounds"]),
+            f"{_of(last)} ({last['lower']:.0%} to {last['upper']:.0%})",
             f"{last['seconds']:.1f} s",
             f"{row['demonstrated_seconds']:.1f} s",
             f"{last['peak_force']:.0f} N",
             f"{row['wall_seconds'] / 60.0:.1f}",
         )
     return table
+
+
+def _short(task: str) -> str:
+    """The name of a task without where it is found."""
+    return task.rpartition(":")[2]
 
 
 def _of(judged: Row) -> str:

@@ -42,7 +42,7 @@ class MasteryPlan:
         updates: gradient steps of each policy, which is a fresh network.
         observation_noise: of the policies that learn from own episodes; None: that of the objective.
         operator: whether the scripted operator steps in in own episodes.
-        held_out: scenarios by which each policy is judged, the same for all; nothing learns from them.
+        held_out: scenarios by which the first and the last policy are judged; nothing learns from them.
         robot: configuration, by name or path.
     """
 
@@ -104,12 +104,12 @@ class MasteryRun:
             version = self._taught([*shown, *own], builder, "rl")
             row["rounds"].append(
                 {
-                    "episodes": plan.episodes,
-                    "own_successes": sum(result.success for result in results),
+                    "successes": sum(result.success for result in results),
                     "interventions": sum(result.interventions for result in results),
-                    **self._judged(version),
+                    "helped": sum(result.interventions > 0 for result in results),
                 }
             )
+        row["after"] = self._judged(version)
         return row | {"cpu_seconds": self._cpu, "wall_seconds": time.monotonic() - began}
 
     def _taught(self, episodes: list[Episode], builder: TransitionBuilder, objective: str) -> str:
@@ -133,11 +133,11 @@ class MasteryRun:
             for index, seed in enumerate(seeds, first)
         ]
         results = self._run(trials, store=str(self._store.folder), operator=plan.operator)
-        helped = sum(result.interventions > 0 for result in results)
         won = sum(result.success for result in results)
+        helped = sum(result.interventions > 0 for result in results)
         self._on_event(
             f"{plan.task}, seed {plan.seed}: {won} of {plan.episodes} own episodes of version {version} succeeded"
-            + (f", the operator stepped in in {helped}" if plan.operator else "")
+            + (f", {helped} with an operator's help" if plan.operator else "")
         )
         return results
 
