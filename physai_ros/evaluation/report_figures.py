@@ -180,7 +180,7 @@ def draw_safety(run: RunRecord, path: Path) -> bool:
         bottom.set_xlabel("episodes on the arm")
         bottom.legend(loc="upper left")
         bottom.yaxis.set_major_locator(MaxNLocator(integer=True))
-        bottom.set_ylim(bottom=0.0)
+        bottom.set_ylim(0.0, 1.1 * max(helps[-1], stops.sum(), 1))  # where nothing happened, not thousandths of it
         _failure_modes(side, run)
     return True
 

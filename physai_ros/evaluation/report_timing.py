@@ -18,6 +18,7 @@ from physai_ros.evaluation.timing import together
 
 _HEAD = ["node", "cycles", "p50", "p95", "p99", "max", "age p50", "age p95", "age p99", "age max", "missed", "share"]
 _AGE = "#e0a030"
+_SILENT = 5.0  # [s] without a row; nodes tell once a second while they work
 
 
 def draw_timing(run: RunRecord, path: Path) -> bool:
@@ -65,20 +66,22 @@ def by_node(rows: Sequence[TimingRow]) -> list[list[TimingRow]]:
 
 
 def _draw_node(axes: Axes, rows: list[TimingRow]) -> None:
-    minutes = np.array([row.wall_time / 60.0 for row in rows])
-    p50, p95, p99, longest = np.array([row.cycle for row in rows]).T
+    seconds = np.array([row.wall_time for row in rows])
+    silent = np.flatnonzero(np.diff(seconds) > _SILENT) + 1
+    minutes = np.insert(seconds / 60.0, silent, np.nan)  # no line across what nothing is known of
+    p50, p95, p99, longest = np.insert(np.array([row.cycle for row in rows]), silent, np.nan, axis=0).T
     whole = together(rows)
     axes.set_title(f"{whole.node.replace('_', ' ')}: {_words(whole)}", fontsize=10, fontweight="normal", color=INK)
     axes.fill_between(minutes, p50, p99, color=HELD_OUT, alpha=0.16, linewidth=0, label="cycle, median to p99")
     axes.plot(minutes, p95, color=HELD_OUT, linewidth=0.8, alpha=0.7, label="p95")
     axes.plot(minutes, p50, color=HELD_OUT, linewidth=1.8, label="median")
     axes.plot(minutes, longest, ".", color=CONTROL, markersize=3.5, label="longest")
-    age = np.array([row.age for row in rows])[:, 2]
+    age = np.insert(np.array([row.age for row in rows])[:, 2], silent, np.nan)
     if np.isfinite(age).any() and np.nanmax(age) > 0:
         axes.plot(minutes, np.where(age > 0, age, np.nan), color=_AGE, linewidth=1.2, label="age acted on, p99")
     if math.isfinite(whole.deadline):
         axes.axhline(whole.deadline, color=FAILED, linewidth=1.1, linestyle="--", label="deadline")
-        late = np.array([row.missed for row in rows]) > 0
+        late = np.insert(np.array([row.missed for row in rows]) > 0, silent, False)
         top = np.full(int(late.sum()), 0.97)
         transform = axes.get_xaxis_transform()
         axes.plot(minutes[late], top, "v", color=FAILED, markersize=5, transform=transform, label="deadline missed")
