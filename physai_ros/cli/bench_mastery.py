@@ -46,13 +46,13 @@ def mastery(
     import torch
     from rich.console import Console
 
-    from physai_ros.cli.results import write_json
+    from physai_ros.cli.results import made_by, write_json
     from physai_ros.cli.sampler_study import RowFile
     from physai_ros.evaluation.cluster import trial_crew
     from physai_ros.transfer.mastery import MasteryPlan, MasteryRun
 
     torch.set_num_threads(1)
-    console, file = Console(), RowFile(results)
+    console, file = Console(), RowFile(results, made_by())
     rows: list[Row] = []
     with trial_crew(workers, cluster) as crew:
         for task in (name for name in tasks.split(",") if name):
@@ -72,7 +72,7 @@ def mastery(
                 if row is None:
                     with tempfile.TemporaryDirectory(prefix="physai_mastery_") as folder:
                         tell = lambda text: console.print(f"[dim]{text}[/dim]")  # noqa: E731
-                        row = MasteryRun(plan, Path(folder), crew, tell).run() | {"plan": asdict(plan)}
+                        row = MasteryRun(plan, Path(folder), crew, tell).run() | {"plan": asdict(plan)} | file.made_by
                     file.add(row)
                 rows.append(row)
     console.print(_table(rows))

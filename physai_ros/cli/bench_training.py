@@ -47,7 +47,7 @@ def training(
     from rich.console import Console
     from rich.progress import Progress
 
-    from physai_ros.cli.results import write_json
+    from physai_ros.cli.results import made_by, write_json
     from physai_ros.cli.sampler_study import SIGNALS, RowFile, StudyPlan, kind_of
     from physai_ros.cli.training_claims import BEGIN, END, ratio_to_uniform, table_of
     from physai_ros.cli.training_problems import ARM_TASKS, METAWORLD_TASKS
@@ -62,7 +62,7 @@ def training(
         raise ValueError(f"samplers are {', '.join(kinds)}: uniform has to be among them, all are compared with it")
     numbers = range(seed, seed + (seeds or (10 if full else 2)))
     every_signal = ["all", *(f"{choice} {signal}" for choice in ("only", "without") for signal in SIGNALS)]
-    file, console, rows, variants = RowFile(results, _made_by()), Console(), [], every_signal if ablation else []
+    file, console, rows, variants = RowFile(results, made_by()), Console(), [], every_signal if ablation else []
     with ExitStack() as opened, Progress(transient=True, console=console) as progress:
         studies = []
         for name in names:
@@ -84,27 +84,6 @@ def training(
         typer.echo(f"{BEGIN}\n{table_of(rows)}\n{END}")
     if json_file is not None:
         write_json(json_file, "bench training", seed, _figures(rows, ratios.get("ast")), rows=rows)
-
-
-def _made_by() -> dict[str, object]:
-    """What rows say of their origin: the command, version and commit of this package, and the libraries."""
-    import subprocess
-    import sys
-
-    from physai_ros import __version__
-    from physai_ros.cli.results import machine
-
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=Path(__file__).parent
-    )
-    # Where an interpreter or a result lies says nothing to others.
-    own = [argument if "/" not in argument or argument.startswith("benchmarks/") else "PATH" for argument in sys.argv]
-    return {
-        "command": " ".join(["physai", *own[1:]]),
-        "version": __version__,
-        "commit": found.stdout.strip() or None,
-        "machine": machine(),
-    }
 
 
 def _problem(name: str, python: Path | None) -> Problem:

@@ -4,6 +4,8 @@ import json
 import math
 import os
 import platform
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -25,6 +27,21 @@ def machine() -> dict[str, Any]:
             continue
     cores = len(os.sched_getaffinity(0))
     return {"cores": cores, "cpu": _cpu_name(), "python": platform.python_version(), "libraries": libraries}
+
+
+def made_by() -> dict[str, Any]:
+    """Return what rows say of their origin: the command, version and commit of this package, and the libraries."""
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=Path(__file__).parent
+    )
+    # Where an interpreter or a result lies says nothing to others.
+    own = [argument if "/" not in argument or argument.startswith("benchmarks/") else "PATH" for argument in sys.argv]
+    return {
+        "command": " ".join(["physai", *own[1:]]),
+        "version": __version__,
+        "commit": found.stdout.strip() or None,
+        "machine": machine(),
+    }
 
 
 def write_json(
