@@ -25,6 +25,7 @@ def mastery(
     rounds: Annotated[int, typer.Option(min=1, help="Own episodes, and a policy that learned from all before.")] = 3,
     episodes: Annotated[int, typer.Option(min=1, help="Own ones of each round.")] = 60,
     updates: Annotated[int, typer.Option(min=1, help="Gradient steps of each policy.")] = 2000,
+    objective: Annotated[str, typer.Option(help="rl: own successes are imitated; bc: the operator alone.")] = "rl",
     observation_noise: Annotated[
         float | None,
         typer.Option(min=0.0, help="In training, in standard deviations.", show_default="the objective's"),
@@ -37,7 +38,7 @@ def mastery(
     seed: Annotated[int, typer.Option(min=0, help="The first.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
-    """Success before and after rounds of own episodes (objective rl), and how long an episode takes.
+    """Success before and after rounds of own episodes, and how long an episode takes.
 
     Faster than real time, on the nominal arm with the safety monitor in the loop. Rewards are the task's test alone.
     """
@@ -64,6 +65,7 @@ def mastery(
                     rounds,
                     episodes,
                     updates,
+                    objective,
                     observation_noise,
                     operator=operator,
                     held_out=held_out,

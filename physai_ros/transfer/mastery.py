@@ -40,7 +40,9 @@ class MasteryPlan:
         rounds: of own episodes and a policy that learned from all before.
         episodes: own ones of each round.
         updates: gradient steps of each policy, which is a fresh network.
-        observation_noise: of the policies that learn from own episodes; None: that of the objective.
+        objective: of the policies that learn from own episodes, one of `training.config.OBJECTIVES`; the first imitates
+            the demonstrations.
+        observation_noise: of the same; None: that of the objective.
         operator: whether the scripted operator steps in in own episodes.
         held_out: scenarios by which the first and the last policy are judged; nothing learns from them.
         robot: configuration, by name or path.
@@ -52,6 +54,7 @@ class MasteryPlan:
     rounds: int = 2
     episodes: int = 60
     updates: int = 2000
+    objective: str = "rl"
     observation_noise: float | None = None
     operator: bool = False
     held_out: int = 100
@@ -61,8 +64,9 @@ class MasteryPlan:
 class MasteryRun:
     """One plan at work in a folder of its own; every episode passes the safety monitor and is recorded there.
 
-    Each policy is learned from all demonstrations and all own episodes so far, by the objective `rl`: of the own
-    successes the quickest half are imitated. The policies before are nothing but whoever made those episodes.
+    Each policy is learned from all demonstrations and all own episodes so far. By the objective `rl` the quickest half
+    of the own successes are imitated, by `bc` what an operator did who stepped in and nothing else of them. The
+    policies before are nothing but whoever made those episodes.
     """
 
     def __init__(
@@ -101,7 +105,7 @@ class MasteryRun:
         for number in range(plan.rounds):
             results = self._own_episodes(version, number)
             own += [self._store.read(_name(plan, result.index)) for result in results]
-            version = self._taught([*shown, *own], builder, "rl")
+            version = self._taught([*shown, *own], builder, plan.objective)
             row["rounds"].append(
                 {
                     "successes": sum(result.success for result in results),
@@ -116,7 +120,7 @@ class MasteryRun:
         """The version that a fresh network becomes by these episodes."""
         plan, started = self._plan, time.process_time()
         changes: dict[str, Any] = {"seed": plan.seed, "warm_start_updates": plan.updates}
-        if objective != "bc" and plan.observation_noise is not None:
+        if plan.observation_noise is not None and len(episodes) > plan.demonstrations:
             changes["observation_noise"] = plan.observation_noise
         config = TrainerConfig.of_objective(objective, **changes)
         trainer = warm_start(episodes, self._task, builder, config, lambda _done, _total: None)
