@@ -26,6 +26,7 @@ def mastery(
     episodes: Annotated[int, typer.Option(min=1, help="Own ones of each round.")] = 60,
     updates: Annotated[int, typer.Option(min=1, help="Gradient steps of each policy.")] = 2000,
     objective: Annotated[str, typer.Option(help="rl: own successes are imitated; bc: the operator alone.")] = "rl",
+    sampler: Annotated[str, typer.Option(help="ast, uniform, random, prioritized or infobatch.")] = "ast",
     observation_noise: Annotated[
         float | None,
         typer.Option(min=0.0, help="In training, in standard deviations.", show_default="the objective's"),
@@ -66,11 +67,12 @@ def mastery(
                     episodes,
                     updates,
                     objective,
+                    sampler,
                     observation_noise,
                     operator=operator,
                     held_out=held_out,
                 )
-                row = file.find(plan=asdict(plan))
+                row = next((row for row in file.rows if MasteryPlan(**row["plan"]) == plan), None)
                 if row is None:
                     with tempfile.TemporaryDirectory(prefix="physai_mastery_") as folder:
                         tell = lambda text: console.print(f"[dim]{text}[/dim]")  # noqa: E731

@@ -42,6 +42,7 @@ class MasteryPlan:
         updates: gradient steps of each policy, which is a fresh network.
         objective: of the policies that learn from own episodes, one of `training.config.OBJECTIVES`; the first imitates
             the demonstrations.
+        sampler: who chooses their samples, one of `training.samplers.SAMPLERS`.
         observation_noise: of the same; None: that of the objective.
         operator: whether the scripted operator steps in in own episodes.
         held_out: scenarios by which the first and the last policy are judged; nothing learns from them.
@@ -55,6 +56,7 @@ class MasteryPlan:
     episodes: int = 60
     updates: int = 2000
     objective: str = "rl"
+    sampler: str = "ast"
     observation_noise: float | None = None
     operator: bool = False
     held_out: int = 100
@@ -119,7 +121,7 @@ class MasteryRun:
     def _taught(self, episodes: list[Episode], builder: TransitionBuilder, objective: str) -> str:
         """The version that a fresh network becomes by these episodes."""
         plan, started = self._plan, time.process_time()
-        changes: dict[str, Any] = {"seed": plan.seed, "warm_start_updates": plan.updates}
+        changes: dict[str, Any] = {"seed": plan.seed, "sampler": plan.sampler, "warm_start_updates": plan.updates}
         if plan.observation_noise is not None and len(episodes) > plan.demonstrations:
             changes["observation_noise"] = plan.observation_noise
         config = TrainerConfig.of_objective(objective, **changes)
