@@ -32,6 +32,7 @@ def mastery(
         typer.Option(min=0.0, help="In training, in standard deviations.", show_default="the objective's"),
     ] = None,
     operator: Annotated[bool, typer.Option(help="The scripted operator steps in in own episodes.")] = False,
+    shifted: Annotated[bool, typer.Option(help="On the shifted arm of the seed; demonstrations stay nominal.")] = False,
     held_out: Annotated[int, typer.Option(min=1, help="Scenarios that judge the first and last policy.")] = 100,
     workers: Workers = None,
     cluster: Cluster = "",
@@ -41,7 +42,7 @@ def mastery(
 ) -> None:
     """Success before and after rounds of own episodes, and how long an episode takes.
 
-    Faster than real time, on the nominal arm with the safety monitor in the loop. Rewards are the task's test alone.
+    Faster than real time, with the safety monitor in the loop. Rewards are the task's test alone.
     """
     import tempfile
 
@@ -70,6 +71,7 @@ def mastery(
                     sampler,
                     observation_noise,
                     operator=operator,
+                    shifted=shifted,
                     held_out=held_out,
                 )
                 row = next((row for row in file.rows if MasteryPlan(**row["plan"]) == plan), None)
@@ -108,7 +110,18 @@ def _table(rows: Sequence[Row]) -> Table:
     from rich.table import Table
 
     table = Table(title="from demonstrations by own episodes", title_justify="left", box=None)
-    columns = ("task", "seed", "before", "own episodes", "after", "an episode", "demonstrated", "force", "minutes")
+    columns = (
+        "task",
+        "seed",
+        "before",
+        "own episodes",
+        "helped",
+        "after",
+        "an episode",
+        "demonstrated",
+        "force",
+        "minutes",
+    )
     for name in columns:
         table.add_column(name, justify="left" if name == "task" else "right")
     for row in rows:
@@ -118,6 +131,7 @@ def _table(rows: Sequence[Row]) -> Table:
             str(row["seed"]),
             _of(row["before"]),
             ", ".join(f"{each['successes'] / tried:.0%}" for each in row["rounds"]),
+            ", ".join(str(each["helped"]) for each in row["rounds"]),
             f"{_of(last)} ({last['lower']:.0%} to {last['upper']:.0%})",
             f"{last['seconds']:.1f} s",
             f"{row['demonstrated_seconds']:.1f} s",

@@ -20,6 +20,7 @@ from physai_ros.experience.episode import Episode, Purpose
 from physai_ros.experience.store import EpisodeStore
 from physai_ros.policy.registry import PolicyRegistry
 from physai_ros.robot.spec import RobotSpec
+from physai_ros.simulation.physics import shifted_arm
 from physai_ros.tasks.catalog import load_task
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.dataset import TransitionBuilder
@@ -45,6 +46,7 @@ class MasteryPlan:
         sampler: who chooses their samples, one of `training.samplers.SAMPLERS`.
         observation_noise: of the same; None: that of the objective.
         operator: whether the scripted operator steps in in own episodes.
+        shifted: whether own and held-out episodes are on the shifted arm of the seed, which no demonstration saw.
         held_out: scenarios by which the first and the last policy are judged; nothing learns from them.
         robot: configuration, by name or path.
     """
@@ -59,6 +61,7 @@ class MasteryPlan:
     sampler: str = "ast"
     observation_noise: float | None = None
     operator: bool = False
+    shifted: bool = False
     held_out: int = 100
     robot: str = "fr3_sim"
 
@@ -171,7 +174,12 @@ class MasteryRun:
     def _run(self, trials: Sequence[Trial], *, store: str = "", operator: bool = False) -> list[TrialResult]:
         plan, started = self._plan, time.process_time()
         settings = TrialSettings(
-            plan.task, str(self._registry.folder), robot=plan.robot, store=store, operator=operator
+            plan.task,
+            str(self._registry.folder),
+            robot=plan.robot,
+            physics=shifted_arm(plan.seed).values() if plan.shifted else {},
+            store=store,
+            operator=operator,
         )
         results = self._crew.run(trials, settings)
         in_this_process = not self._crew.workers

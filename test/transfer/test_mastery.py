@@ -56,7 +56,7 @@ def test_the_same_seed_comes_to_the_same_and_an_operator_may_help(mastered, tmp_
     one_round = replace(PLAN, rounds=1)
     with TrialCrew(1) as crew:
         again = MasteryRun(one_round, tmp_path / "again", crew).run()
-        helped = MasteryRun(replace(one_round, operator=True, updates=1), tmp_path / "helped", crew).run()
+        helped = MasteryRun(replace(one_round, operator=True, shifted=True, updates=1), tmp_path / "helped", crew).run()
     assert again["before"] == row["before"] and again["rounds"] == row["rounds"][:1]
     assert helped["rounds"][0]["interventions"] > 0  # of a policy that has learned nothing
 
