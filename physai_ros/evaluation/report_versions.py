@@ -26,8 +26,8 @@ def draw_versions(run: RunRecord, path: Path) -> bool:
     if not tests and len(by_version) < 2:
         return False
     rows = max(len(tests), len(by_version), 4)
-    with figure_at(path, 11, 1.5 + 0.34 * rows) as figure:
-        left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.62, "width_ratios": [1.0, 1.0]})
+    with figure_at(path, 12, 1.5 + 0.34 * rows) as figure:
+        left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.85, "width_ratios": [1.0, 1.0]})
         _gains(left, tests)
         _outcomes(right, by_version)
     return True
