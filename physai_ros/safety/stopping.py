@@ -75,53 +75,61 @@ class StopVerifier:
         self._lag, self._settling = ServoLag(limits.servo_lag, period), math.ceil(_SETTLED * limits.servo_lag / period)
         self._between = np.array([name == "self_distance" for name in self._distances.names])
 
-    def problem(self, stop: StopTrajectory, start: SetPoint, before: np.ndarray | None = None) -> str:
-        """Name of the limit that the stop from `start` breaks (`position`, or as `Distances` names it); empty for none.
+    def problem(
+        self,
+        stop: StopTrajectory,
+        start: SetPoint,
+        before: np.ndarray | None = None,
+        measured: np.ndarray | None = None,
+    ) -> str:
+        """Name of what the stop from `start` breaks (`position`, or as `Distances` names it); empty for nothing.
 
-        Where the arm stands outside a limit already, at `before` (n_joints,) [rad], by default at `start`, neither
-        `start` nor the stop may lead further out.
+        Where the command stands outside a limit already, at `before` (n_joints,) [rad], by default at `start`, neither
+        `start` nor the stop may lead further out. With `measured` (n_joints,) [rad], where the arm is now, the arm that
+        comes after both late, as `SafetyLimits.servo_lag` says, must keep all distances as well, or get no further in:
+        what it breaks is called `servo_lag NAME`.
         """
-        limits, path, distances = self._limits, stop.positions, self._distances
+        path, distances = stop.positions, self._distances
         way = np.abs(path[0] - start.positions) + np.add.reduce(np.abs(path[1:] - path[:-1]))
-        room = np.minimum(limits.position_upper - start.positions, start.positions - limits.position_lower)
+        # A joint that follows is between where it is and where it was to be.
+        away = way if measured is None else np.maximum(np.abs(measured - start.positions), way)
+        room = np.minimum(self._limits.position_upper - start.positions, start.positions - self._limits.position_lower)
         sight = self._surroundings.look(start.positions)
-        # Most stops are shorter than the way to anything.
-        if all((way <= room).tolist()) and sight.least >= float(distances.longest.dot(way)):
+        # Most stops, and arms that come after them, are nearer than anything else.
+        if all((way <= room).tolist()) and sight.least >= float(distances.longest.dot(away)):
             return ""
-        stands = start.positions if before is None else before
+        broken = self._broken(path, start, sight, way, start.positions if before is None else before)
+        if broken or measured is None:
+            return broken
+        late = self._broken_late(path, start, sight, away, measured)
+        return f"servo_lag {late}" if late else ""
+
+    def _broken(self, path: np.ndarray, start: SetPoint, sight: Sight, way: np.ndarray, stands: np.ndarray) -> str:
+        """What the set-point breaks that goes `path`, `way` (n_joints,) [rad] long, where it `stands` now."""
+        limits, distances = self._limits, self._distances
         lower = np.minimum(limits.position_lower, stands) - 1e-6
         upper = np.maximum(limits.position_upper, stands) + 1e-6
         if not ((path >= lower).all() and (path <= upper).all()):
             return "position"
-        stood = self._surroundings.look(stands)  # where the filter has just looked
-        floor = np.minimum(stood.distances, 0.0) - _ROUNDING if stood.least < 0.0 else 0.0
+        floor = _floor(self._surroundings.look(stands))  # where the filter has just looked
         if (sight.distances - distances.reach @ way >= floor).all():
             return ""
         steps = np.abs(np.diff(path, axis=0, prepend=start.positions[np.newaxis]))
         return self._along(path, np.cumsum(steps, axis=0), sight, floor)
 
-    def problem_of_lag(self, stop: StopTrajectory, start: SetPoint, measured: np.ndarray) -> str:
-        """Name of the distance that the arm breaks which comes after `start` and its stop late; empty for none.
-
-        It is `measured` (n_joints,) [rad] now, and follows as `SafetyLimits.servo_lag` says. Where it is inside a limit
-        already it must not get further in.
-        """
-        path, distances = stop.positions, self._distances
-        way = np.abs(path[0] - start.positions) + np.add.reduce(np.abs(path[1:] - path[:-1]))
-        # A joint that follows is between where it is and where it was to be.
-        away = np.maximum(np.abs(measured - start.positions), way)
-        sight = self._surroundings.look(start.positions)
-        if sight.least >= float(distances.longest.dot(away)):
-            return ""
+    def _broken_late(
+        self, path: np.ndarray, start: SetPoint, sight: Sight, away: np.ndarray, measured: np.ndarray
+    ) -> str:
+        """What the arm breaks that follows late, and is at most `away` (n_joints,) [rad] from `start` meanwhile."""
+        distances = self._distances
         if (sight.distances - distances.reach @ away >= 0.0).all():
             return ""
         stood = distances.look(measured)
-        floor = np.minimum(stood.distances, 0.0) - _ROUNDING if stood.least < 0.0 else 0.0
         rest = np.repeat(path[-1:], self._settling, axis=0)
         late = self._lag.path(np.concatenate([start.positions[np.newaxis], path, rest]), measured)
         late = late[::-_SPARSE][::-1]
         steps = np.abs(np.diff(late, axis=0, prepend=measured[np.newaxis]))
-        return self._along(late, np.cumsum(steps, axis=0), stood, floor)
+        return self._along(late, np.cumsum(steps, axis=0), stood, _floor(stood))
 
     def clearance(self, positions: np.ndarray) -> tuple[float, float]:
         """Least distance [m] to what is around, and of links to each other less the margin."""
@@ -145,3 +153,8 @@ class StopVerifier:
             sight = distances.look(path[middle])
             stretches += [(first, left, middle, sight), (middle, sight, last, right)]
         return ""
+
+
+def _floor(stood: Sight) -> np.ndarray | float:
+    """What distances may not fall below: nothing, or where it is inside already, how deep it is."""
+    return np.minimum(stood.distances, 0.0) - _ROUNDING if stood.least < 0.0 else 0.0

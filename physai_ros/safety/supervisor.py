@@ -308,9 +308,7 @@ class SafetySupervisor:
             return projection.reasons, "filter_infeasible"
         after = now.followed_by(projection.positions, self._period)
         stop = self._planner.plan(after)
-        problem = "no_stop" if stop is None else self._verifier.problem(stop, after, now.positions)
-        if not problem and measured is not None and (touched := self._verifier.problem_of_lag(stop, after, measured)):
-            problem = f"servo_lag {touched}"
+        problem = "no_stop" if stop is None else self._verifier.problem(stop, after, now.positions, measured)
         if problem:
             return (problem,), "stop_not_verified"
         self._motion.advance(after, stop)

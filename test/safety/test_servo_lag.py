@@ -46,7 +46,7 @@ def test_whoever_comes_to_rest_on_a_clear_way_may(spec, kinematics, limits, seed
     rest = measured + generator.normal(0.0, 0.15, 7)
     if clear_between(verifier, measured, rest):
         stop = hold_trajectory(rest, spec.control_period)
-        assert not verifier.problem_of_lag(stop, SetPoint.at_rest(rest), measured)
+        assert not verifier.problem(stop, SetPoint.at_rest(rest), measured=measured)
 
 
 def test_whoever_would_touch_the_table_on_the_way_may_not_though_it_ends_above(spec, kinematics, limits):
@@ -61,7 +61,7 @@ def test_whoever_would_touch_the_table_on_the_way_may_not_though_it_ends_above(s
         if min(verifier.clearance(measured)) > 0.0 and min(verifier.clearance(rest)) > 0.0:
             stop, start = hold_trajectory(rest, spec.control_period), SetPoint.at_rest(rest)
             assert not verifier.problem(stop, start)
-            assert verifier.problem_of_lag(stop, start, measured)
+            assert verifier.problem(stop, start, measured=measured).startswith("servo_lag ")
             seen += 1
 
 
@@ -69,8 +69,10 @@ def test_who_is_inside_may_leave_but_not_get_further_in(kinematics, limits, spec
     verifier, period = StopVerifier(limits, kinematics), spec.control_period
     home = spec.home_positions
     low, deep = _tool_at(kinematics, home, 0.002), _tool_at(kinematics, home, -0.01)
-    assert not verifier.problem_of_lag(hold_trajectory(home, period), SetPoint.at_rest(home), deep)
-    assert verifier.problem_of_lag(hold_trajectory(deep, period), SetPoint.at_rest(deep), low)
+    assert not verifier.problem(hold_trajectory(home, period), SetPoint.at_rest(home), measured=deep)
+    assert verifier.problem(hold_trajectory(deep, period), SetPoint.at_rest(deep), measured=low).startswith(
+        "servo_lag "
+    )
 
 
 def _tool_at(kinematics: Kinematics, posture: np.ndarray, height: float) -> np.ndarray:
