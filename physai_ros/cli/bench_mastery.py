@@ -109,34 +109,25 @@ def figures(rows: Sequence[Row]) -> dict[str, float]:
 def _table(rows: Sequence[Row]) -> Table:
     from rich.table import Table
 
-    table = Table(title="from demonstrations by own episodes", title_justify="left", box=None)
-    columns = (
-        "task",
-        "seed",
-        "before",
-        "own episodes",
-        "helped",
-        "after",
-        "an episode",
-        "demonstrated",
-        "force",
-        "minutes",
-    )
+    title = "from demonstrations by rounds of own episodes: how many succeeded, in how many the operator helped"
+    table = Table(title=title, title_justify="left", box=None, collapse_padding=True, pad_edge=False)
+    columns = ("task", "seed", "before", "own", "helped", "after", "95 %", "s", "shown", "force", "min")
     for name in columns:
-        table.add_column(name, justify="left" if name == "task" else "right")
+        table.add_column(name, justify="left" if name == "task" else "right", no_wrap=True)
     for row in rows:
-        last, tried = row["after"], row["plan"]["episodes"]
+        last = row["after"]
         table.add_row(
             _short(row["task"]),
             str(row["seed"]),
             _of(row["before"]),
-            ", ".join(f"{each['successes'] / tried:.0%}" for each in row["rounds"]),
-            ", ".join(str(each["helped"]) for each in row["rounds"]),
-            f"{_of(last)} ({last['lower']:.0%} to {last['upper']:.0%})",
-            f"{last['seconds']:.1f} s",
-            f"{row['demonstrated_seconds']:.1f} s",
+            "/".join(str(each["successes"]) for each in row["rounds"]),
+            "/".join(str(each["helped"]) for each in row["rounds"]),
+            _of(last),
+            f"{100 * last['lower']:.0f}-{100 * last['upper']:.0f}",
+            f"{last['seconds']:.1f}",
+            f"{row['demonstrated_seconds']:.1f}",
             f"{last['peak_force']:.0f} N",
-            f"{row['wall_seconds'] / 60.0:.1f}",
+            f"{row['wall_seconds'] / 60.0:.0f}",
         )
     return table
 
