@@ -77,7 +77,7 @@ class Parameters:
         minimum=0.0,
         maximum=0.9,
     )
-    driver_timeout: float = parameter(5.0, "Patience with the driver's services [s].", minimum=0.1, maximum=30.0)
+    driver_timeout: float = parameter(10.0, "Patience with the driver's services [s].", minimum=0.1, maximum=30.0)
 
 
 class SafetyMonitor(ManagedNode):

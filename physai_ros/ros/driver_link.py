@@ -95,12 +95,18 @@ class DriverLink:
             self._heard.set_result(message)
 
     def _ask(self, client: Any, request: Any) -> Any:  # noqa: ANN401 - rclpy's client and messages
+        """Answer of a service that may be called twice, and is when half of the time passed without an answer.
+
+        Where both ends have only just met, an answer can be lost: the server may know the client's question before it
+        knows where to answer (rmw_fastrtps gives up on it after 0.1 s).
+        """
         until = time.monotonic() + self._timeout
         if not client.wait_for_service(self._timeout):
             raise DriverLinkError(f"no driver serves {client.srv_name} within {self._timeout:g} s; start it first")
-        future = client.call_async(request)
-        self._executor.spin_until_future_complete(future, max(until - time.monotonic(), 0.1))
-        if not future.done():
+        for half in (0.5, 1.0):
+            future = client.call_async(request)
+            self._executor.spin_until_future_complete(future, max(half * (until - time.monotonic()), 0.1))
+            if future.done():
+                return future.result()
             client.remove_pending_request(future)
-            raise DriverLinkError(f"{client.srv_name} did not answer within {self._timeout:g} s; restart the driver")
-        return future.result()
+        raise DriverLinkError(f"{client.srv_name} did not answer within {self._timeout:g} s; restart the driver")

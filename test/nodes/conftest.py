@@ -65,7 +65,8 @@ class Graph:
         for name in names:
             for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
                 request = ChangeState.Request(transition=Transition(id=transition))
-                assert self.call(ChangeState, f"{name}/change_state", request, timeout=30.0).success, name
+                changed = self.call(ChangeState, f"{name}/change_state", request, timeout=30.0).success
+                assert changed, f"{name}: {self.stop(name)[1]}"
 
     def call(self, service_type: type, name: str, request: object, timeout: float = 30.0) -> object:
         """Answer of a service."""
