@@ -16,6 +16,7 @@ from physai_ros.cli.bench_fusion import fusion
 from physai_ros.cli.bench_isolation import isolation
 from physai_ros.cli.bench_latency import latency
 from physai_ros.cli.bench_mastery import mastery
+from physai_ros.cli.bench_peers import peers
 from physai_ros.cli.bench_promotion import promotion
 from physai_ros.cli.bench_recording import recording
 from physai_ros.cli.bench_replay import replay
@@ -48,6 +49,7 @@ bench.command()(detector)
 bench.command()(recording)
 bench.command()(transfer)
 bench.command()(mastery)
+bench.command()(peers)
 bench.command()(latency)
 bench.command()(isolation)
 bench.command()(fusion)

@@ -1,4 +1,4 @@
-"""Run by an interpreter that has MetaWorld: demonstrations and rollouts for `physai bench training`.
+"""Run by an interpreter that has MetaWorld: demonstrations and rollouts for `physai bench training` and `peers`.
 
 MetaWorld pins a MuJoCo of its own, so it cannot live in this package's environment, and nothing of this package is
 imported here. One request a line on standard input, one answer a line on standard output, both JSON.
@@ -11,15 +11,16 @@ import itertools
 import json
 import os
 import sys
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import numpy as np
 
 _NOISES = (0.0, 0.3, 0.5)
 _HELD_SUCCESS = 5  # steps of success after which a demonstration ends
-_DEMONSTRATED, _JUDGED = 0, 1  # streams of starts
+_DEMONSTRATED, _JUDGED, PRACTISED = 0, 1, 2  # streams of starts
 
 
 class NumpyPolicy:
@@ -65,11 +66,15 @@ def worlds(task: str, stream: int, seed: int, first: int = 0) -> Iterator[Any]:
 
 
 def collect(task: str, count: int, seed: int, steps: int, out: str) -> dict[str, Any]:
-    """Write successful demonstrations of the task's scripted policy: clean labels, some of them noisily executed."""
+    """Write successful demonstrations of the task's scripted policy: clean labels, some of them noisily executed.
+
+    `executed` are the actions as they were executed, `reached` whether the goal was after each step, `final` what was
+    seen at the end of each demonstration.
+    """
     from metaworld.policies import ENV_POLICY_MAP
 
     expert, generator = ENV_POLICY_MAP[task](), np.random.default_rng(seed)
-    observations, actions, lengths, tried = [], [], [], 0
+    observations, actions, executed, reached, final, lengths, tried = [], [], [], [], [], [], 0
     for environment in worlds(task, _DEMONSTRATED, seed):
         tried += 1
         if tried > 5 * count:
@@ -78,25 +83,66 @@ def collect(task: str, count: int, seed: int, steps: int, out: str) -> dict[str,
         observation, _ = environment.reset()
         for _ in range(steps):
             action = np.clip(expert.get_action(observation.astype(np.float64)), -1, 1).astype(np.float32)
-            rows.append((observation.astype(np.float32), action))
-            executed = np.clip(action + noise * generator.standard_normal(len(action)), -1, 1).astype(np.float32)
-            observation, _, terminated, truncated, info = environment.step(executed)
+            done = np.clip(action + noise * generator.standard_normal(len(action)), -1, 1).astype(np.float32)
+            seen = observation.astype(np.float32)
+            observation, _, terminated, truncated, info = environment.step(done)
+            rows.append((seen, action, done, info["success"] > 0))
             held += info["success"] > 0
             if held >= _HELD_SUCCESS or terminated or truncated:
                 break
         if held:
             observations += [row[0] for row in rows]
             actions += [row[1] for row in rows]
+            executed += [row[2] for row in rows]
+            reached += [row[3] for row in rows]
+            final.append(observation.astype(np.float32))
             lengths.append(len(rows))
         if len(lengths) == count:
             break
-    np.savez(out, observations=np.array(observations), actions=np.array(actions), lengths=np.array(lengths))
+    np.savez(
+        out,
+        observations=np.array(observations),
+        actions=np.array(actions),
+        executed=np.array(executed),
+        reached=np.array(reached),
+        final=np.array(final),
+        lengths=np.array(lengths),
+    )
     return {"tried": tried}
+
+
+def practise(task: str, policy: str, count: int, seed: int, first: int, steps: int, out: str) -> dict[str, Any]:
+    """Write what a policy saw and did in `count` episodes of its own; whether each reached the goal, and CPU time."""
+    act, observations, actions, lengths, successes = NumpyPolicy(policy), [], [], [], []
+    began = time.process_time()
+    for environment in itertools.islice(worlds(task, PRACTISED, seed, first), count):
+        observation, _ = environment.reset()
+        success, before = False, len(actions)
+        for _ in range(steps):
+            action = act(observation)
+            observations.append(observation.astype(np.float32))
+            actions.append(action)
+            observation, _, terminated, truncated, info = environment.step(action)
+            success = bool(info["success"] > 0)
+            if success or terminated or truncated:
+                break
+        lengths.append(len(actions) - before)
+        successes.append(success)
+    cpu = time.process_time() - began
+    np.savez(out, observations=np.array(observations), actions=np.array(actions), lengths=np.array(lengths))
+    return {"successes": successes, "cpu_seconds": cpu}
 
 
 def evaluate(task: str, policy: str, count: int, seed: int, first: int, steps: int) -> list[bool]:
     """Whether each of `count` rollouts, from fresh starts from number `first` on, reached the goal in time."""
-    act, outcomes = NumpyPolicy(policy), []
+    return judge(NumpyPolicy(policy), task, count, seed, first, steps)
+
+
+def judge(
+    act: Callable[[np.ndarray], np.ndarray], task: str, count: int, seed: int, first: int, steps: int
+) -> list[bool]:
+    """The same of anything that acts on an observation."""
+    outcomes = []
     for environment in itertools.islice(worlds(task, _JUDGED, seed, first), count):
         observation, _ = environment.reset()
         success = False
@@ -115,7 +161,7 @@ def serve(requests: TextIO, answers: TextIO) -> None:
 
     for line in requests:
         request = json.loads(line)
-        action = {"collect": collect, "evaluate": evaluate}[request.pop("do")]
+        action = {"collect": collect, "practise": practise, "evaluate": evaluate}[request.pop("do")]
         try:
             answer = {"result": action(**request)}
         except Exception as error:  # noqa: BLE001 whatever it is, the bench has to hear of it

@@ -18,7 +18,7 @@ from physai_ros.training.dataset import Transitions
 
 ARM_TASKS = ("reach", "pick_place")
 METAWORLD_TASKS = ("assembly-v3", "stick-pull-v3", "pick-place-wall-v3")
-_METAWORLD_STEPS = 300
+METAWORLD_STEPS = 300
 
 
 class Problem(ABC):
@@ -93,24 +93,36 @@ class MetaworldProblem(Problem):
             env=environment | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
 
+    def demonstrated(self, count: int, seed: int) -> Path:
+        """File with demonstrations as `metaworld_worker.collect` writes them."""
+        path = Path(self._folder.name) / f"demonstrations_{count}_{seed}.npz"
+        self._ask(do="collect", task=self.name, count=count, seed=seed, steps=METAWORLD_STEPS, out=str(path))
+        return path
+
     def demonstrations(self, count: int, seed: int) -> list[Transitions]:
         """Demonstrations of MetaWorld's scripted policy, some of them noisily executed, with clean labels."""
-        path = Path(self._folder.name) / f"demonstrations_{count}_{seed}.npz"
-        self._ask(do="collect", task=self.name, count=count, seed=seed, steps=_METAWORLD_STEPS, out=str(path))
-        with np.load(path) as file:
-            observations, actions, lengths = file["observations"], file["actions"], file["lengths"]
-        ends = np.cumsum(lengths)
-        return [
-            _imitable(observations[end - length : end], actions[end - length : end])
-            for end, length in zip(ends, lengths, strict=True)
-        ]
+        return [_steps(*episode, demonstration=True) for episode in _episodes(self.demonstrated(count, seed))]
 
     def rollouts(self, network: RobotPolicyNetwork, count: int, seed: int, first: int = 0) -> list[bool]:
         """Outcomes within 300 steps."""
+        request = {"task": self.name, "policy": self._written(network), "count": count, "seed": seed, "first": first}
+        return self._ask(do="evaluate", steps=METAWORLD_STEPS, **request)
+
+    def own_episodes(
+        self, network: RobotPolicyNetwork, count: int, seed: int, first: int
+    ) -> tuple[list[Transitions], float]:
+        """The policy's own steps in episodes that end with success or after 300 steps, and the CPU time of them [s]."""
+        path = Path(self._folder.name) / "own.npz"
+        request = {"task": self.name, "policy": self._written(network), "count": count, "seed": seed, "first": first}
+        told = self._ask(do="practise", steps=METAWORLD_STEPS, out=str(path), **request)
+        episodes = zip(_episodes(path), told["successes"], strict=True)
+        own = [_steps(*episode, demonstration=False, success=success) for episode, success in episodes]
+        return own, told["cpu_seconds"]
+
+    def _written(self, network: RobotPolicyNetwork) -> str:
         path = Path(self._folder.name) / "policy.npz"
         np.savez(path, **_matrices(network))
-        request = {"task": self.name, "policy": str(path), "count": count, "seed": seed, "first": first}
-        return self._ask(do="evaluate", steps=_METAWORLD_STEPS, **request)
+        return str(path)
 
     def _ask(self, **request: object) -> Any:  # noqa: ANN401 what the worker's function returns
         assert self._worker.stdin is not None
@@ -137,20 +149,28 @@ class MetaworldProblem(Problem):
         self._folder.cleanup()
 
 
-def _imitable(observations: np.ndarray, actions: np.ndarray) -> Transitions:
-    """One demonstration as the trainer takes it; MetaWorld's control period is 12.5 ms."""
+def _episodes(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Observations and actions of each episode in a file."""
+    with np.load(path) as file:
+        observations, actions, ends = file["observations"], file["actions"], np.cumsum(file["lengths"])[:-1]
+    return list(zip(np.split(observations, ends), np.split(actions, ends), strict=True))
+
+
+def _steps(observations: np.ndarray, actions: np.ndarray, *, demonstration: bool, success: bool = True) -> Transitions:
+    """One episode as the trainer takes it, demonstrated or the policy's own; MetaWorld's control period is 12.5 ms."""
     count = len(observations)
-    full = np.ones(count, dtype=np.float32)
+    shown = np.full(count, demonstration)
     return Transitions(
         observations=observations,
         actions=actions[:, None],
-        action_known=full[:, None],
-        imitable=full > 0,
-        demonstration=full > 0,
-        success=full,
+        action_known=np.ones((count, 1), dtype=np.float32),
+        imitable=shown,
+        demonstration=shown,
+        success=np.full(count, success, dtype=np.float32),
         time_to_end=0.0125 * np.arange(count, 0, -1, dtype=np.float32),
-        force_excess=0 * full,
+        force_excess=np.zeros(count, dtype=np.float32),
         intervention_age=np.full(count, np.inf, dtype=np.float32),
+        own=~shown,
     )
 
 

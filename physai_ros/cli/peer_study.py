@@ -1,0 +1,141 @@
+"""Our learning from own episodes beside Stable-Baselines3's SAC: one sparse task, the same demonstrations, by seed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from physai_ros.cli.training_problems import METAWORLD_STEPS, MetaworldProblem
+from physai_ros.policy.network import RobotPolicyNetwork
+from physai_ros.training.config import TrainerConfig
+from physai_ros.training.dataset import Transitions
+from physai_ros.training.trainer import SparseTrainer
+
+OURS, SAC = "own successes", "SAC"
+WORKER = Path(__file__).with_name("sac_worker.py")
+
+Row = dict[str, Any]
+Tell = Callable[[Row], None]
+"""Told every point of a curve."""
+
+_FIRST = 20  # rollouts after which a policy of which fewer than half succeeded is not judged by more
+
+
+@dataclass(frozen=True)
+class PeerPlan:
+    """What both are given.
+
+    Attributes:
+        task: of MetaWorld.
+        seed: of demonstrations, starts, weights and sampling.
+        demonstrations: of its scripted policy.
+        level: of success in held-out starts, at which a run ends.
+        held_out: rollouts that judge a policy; fewer than half of the first 20 are enough to know that it is far away.
+        rounds: ours: at most so many rounds of own episodes, a fresh network after each.
+        episodes: ours: of a round.
+        updates: ours: of a network.
+        most_steps: the peer's: environment steps.
+        judge_every: the peer's: environment steps between judgements.
+    """
+
+    task: str
+    seed: int = 0
+    demonstrations: int = 20
+    level: float = 0.9
+    held_out: int = 100
+    rounds: int = 6
+    episodes: int = 60
+    updates: int = 2000
+    most_steps: int = 60_000
+    judge_every: int = 5_000
+
+
+def run_ours(plan: PeerPlan, problem: MetaworldProblem, tell: Tell) -> list[Row]:
+    """Imitation of the demonstrations, then rounds of own episodes by the objective `rl`, with its own settings."""
+    demonstrations = problem.demonstrations(plan.demonstrations, plan.seed)
+    own: list[Transitions] = []
+    curve: list[Row] = []
+    cpu, steps = 0.0, 0
+    torch.set_num_threads(1)
+    for number in range(plan.rounds + 1):
+        began = time.process_time()
+        network = _taught([*demonstrations, *own], "rl" if number else "bc", plan)
+        cpu += time.process_time() - began
+        outcomes = problem.rollouts(network, min(_FIRST, plan.held_out), plan.seed)
+        if 2 * sum(outcomes) >= len(outcomes) and len(outcomes) < plan.held_out:
+            outcomes += problem.rollouts(network, plan.held_out - len(outcomes), plan.seed, len(outcomes))
+        point = {"own_steps": steps, "cpu_seconds": cpu, "success": float(np.mean(outcomes)), "rollouts": len(outcomes)}
+        curve.append(point)
+        tell(point)
+        if point["success"] >= plan.level or number == plan.rounds:
+            break
+        episodes, spent = problem.own_episodes(network, plan.episodes, plan.seed, number * plan.episodes)
+        own += episodes
+        cpu, steps = cpu + spent, steps + sum(map(len, episodes))
+    return curve
+
+
+def run_sac(plan: PeerPlan, problem: MetaworldProblem, python: Path, tell: Tell) -> list[Row]:
+    """The peer, in a process of the interpreter that has it.
+
+    Raises:
+        RuntimeError: it did not work; the message has its last line.
+    """
+    settings = {
+        "task": plan.task,
+        "seed": plan.seed,
+        "demonstrations": str(problem.demonstrated(plan.demonstrations, plan.seed)),
+        "episode_steps": METAWORLD_STEPS,
+        "held_out": plan.held_out,
+        "level": plan.level,
+        "most_steps": plan.most_steps,
+        "judge_every": plan.judge_every,
+    }
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    process = subprocess.Popen(
+        [python, WORKER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    curve: list[Row] = []
+    try:
+        process.stdin.write(json.dumps(settings))
+        process.stdin.close()
+        for line in process.stdout:
+            curve.append(json.loads(line))
+            tell(curve[-1])
+        process.wait()
+    finally:
+        process.kill()
+    if process.returncode:
+        last = (process.stderr.read().strip().splitlines() or ["it says nothing"])[-1]
+        raise RuntimeError(
+            f"{python} cannot run the peer: {last}; make an environment of requirements/peers.txt and name its "
+            "interpreter with --python"
+        )
+    return curve
+
+
+def _taught(episodes: list[Transitions], objective: str, plan: PeerPlan) -> RobotPolicyNetwork:
+    """A fresh network that learned from these episodes."""
+    config = TrainerConfig.of_objective(objective, seed=plan.seed, warm_start_updates=plan.updates)
+    trainer = SparseTrainer(episodes[0].observations.shape[1], episodes[0].actions.shape[2], config)
+    for index, transitions in enumerate(episodes):
+        trainer.add(transitions, str(index))
+    for index in range(plan.updates):
+        trainer.update(trainer.warm_start_rate(index, plan.updates))
+    return trainer.policy_network()
