@@ -31,6 +31,9 @@ def mastery(
         float | None,
         typer.Option(min=0.0, help="In training, in standard deviations.", show_default="the objective's"),
     ] = None,
+    practice: Annotated[
+        int, typer.Option(min=0, help="Demonstrations after each round, simulated with the physics of own recordings.")
+    ] = 0,
     operator: Annotated[bool, typer.Option(help="The scripted operator steps in in own episodes.")] = False,
     shifted: Annotated[bool, typer.Option(help="On the shifted arm of the seed; demonstrations stay nominal.")] = False,
     held_out: Annotated[int, typer.Option(min=1, help="Scenarios that judge the first and last policy.")] = 100,
@@ -70,6 +73,7 @@ def mastery(
                     objective,
                     sampler,
                     observation_noise,
+                    practice,
                     operator=operator,
                     shifted=shifted,
                     held_out=held_out,

@@ -26,6 +26,7 @@ from physai_ros.training.config import TrainerConfig
 from physai_ros.training.dataset import TransitionBuilder
 from physai_ros.training.publishing import publish_policy
 from physai_ros.transfer.first_policy import demonstrate, warm_start
+from physai_ros.transfer.own_practice import OwnPractice, PracticePlan
 
 Row = dict[str, Any]
 
@@ -45,6 +46,8 @@ class MasteryPlan:
             the demonstrations.
         sampler: who chooses their samples, one of `training.samplers.SAMPLERS`.
         observation_noise: of the same; None: that of the objective.
+        practice: demonstrations that the expert gives after each round in a simulator with the physics that the
+            recordings of own episodes tell of (`transfer.own_practice`); each brings updates of its own.
         operator: whether the scripted operator steps in in own episodes.
         shifted: whether own and held-out episodes are on the shifted arm of the seed, which no demonstration saw.
         held_out: scenarios by which the first and the last policy are judged; nothing learns from them.
@@ -60,6 +63,7 @@ class MasteryPlan:
     objective: str = "rl"
     sampler: str = "ast"
     observation_noise: float | None = None
+    practice: int = 0
     operator: bool = False
     shifted: bool = False
     held_out: int = 100
@@ -70,8 +74,8 @@ class MasteryRun:
     """One plan at work in a folder of its own; every episode passes the safety monitor and is recorded there.
 
     Each policy is learned from all demonstrations and all own episodes so far. By the objective `rl` the quickest half
-    of the own successes are imitated, by `bc` what an operator did who stepped in and nothing else of them. The
-    policies before are nothing but whoever made those episodes.
+    of the own successes are imitated, by `bc` what an operator did who stepped in and nothing else of them. What was
+    practised counts as demonstrated. The policies before are nothing but whoever made those episodes.
     """
 
     def __init__(
@@ -80,6 +84,17 @@ class MasteryRun:
         """Keep episodes and policies in `folder`, which is new, and let `crew` run them."""
         self._plan, self._crew, self._on_event = plan, crew, on_event
         self._store = EpisodeStore(folder / "episodes")
+        self._practice = OwnPractice(
+            PracticePlan(
+                str(folder / "episodes"),
+                str(folder / "practice"),
+                plan.task,
+                plan.robot,
+                plan.seed,
+                tuple(plan.episodes * number for number in range(1, plan.rounds + 1)),
+                plan.practice,
+            )
+        )
         self._registry = PolicyRegistry(folder / "registry")
         self._task = load_task(plan.task)
         self._cpu = 0.0
@@ -107,10 +122,13 @@ class MasteryRun:
             "rounds": [],
         }
         own: list[Episode] = []
+        practised: list[Episode] = []
         for number in range(plan.rounds):
             results = self._own_episodes(version, number)
             own += [self._store.read(_name(plan, result.index)) for result in results]
-            version = self._taught([*shown, *own], builder, plan.objective)
+            if plan.practice:
+                practised += self._practised(len(own))
+            version = self._taught([*shown, *practised, *own], builder, plan.objective, len(practised))
             row["rounds"].append(
                 {
                     "successes": sum(result.success for result in results),
@@ -121,10 +139,25 @@ class MasteryRun:
         row["after"] = self._judged(version)
         return row | {"cpu_seconds": self._cpu, "wall_seconds": time.monotonic() - began}
 
-    def _taught(self, episodes: list[Episode], builder: TransitionBuilder, objective: str) -> str:
-        """The version that a fresh network becomes by these episodes."""
+    def _practised(self, episodes: int) -> list[Episode]:
+        """What the expert shows with the physics that so many own episodes tell of."""
+        started = time.process_time()
+        fitted = self._practice.practise(episodes)
+        store = EpisodeStore(self._practice.plan.round(episodes), create=False)
+        shown = [store.read(key) for key in store.summaries()]
+        self._cpu += time.process_time() - started
+        self._on_event(
+            f"{self._plan.task}, seed {self._plan.seed}: {len(shown)} demonstrations with the physics that {episodes} "
+            f"own episodes tell of; they explain them to {fitted.gap_after:.2f} tolerances, nominal ones to "
+            f"{fitted.gap_before:.2f}"
+        )
+        return shown
+
+    def _taught(self, episodes: list[Episode], builder: TransitionBuilder, objective: str, practised: int = 0) -> str:
+        """The version that a fresh network becomes by these episodes, of which so many were practised."""
         plan, started = self._plan, time.process_time()
-        changes: dict[str, Any] = {"seed": plan.seed, "sampler": plan.sampler, "warm_start_updates": plan.updates}
+        updates = plan.updates + TrainerConfig.updates_per_practice * practised
+        changes: dict[str, Any] = {"seed": plan.seed, "sampler": plan.sampler, "warm_start_updates": updates}
         if plan.observation_noise is not None and len(episodes) > plan.demonstrations:
             changes["observation_noise"] = plan.observation_noise
         config = TrainerConfig.of_objective(objective, **changes)

@@ -61,6 +61,16 @@ def test_the_same_seed_comes_to_the_same_and_an_operator_may_help(mastered, tmp_
     assert helped["rounds"][0]["interventions"] > 0  # of a policy that has learned nothing
 
 
+def test_after_a_round_the_expert_shows_it_with_the_physics_that_own_recordings_tell_of(tmp_path):
+    plan = replace(PLAN, rounds=1, episodes=2, practice=3, updates=1, held_out=1)
+    told = []
+    MasteryRun(plan, tmp_path, TrialCrew(0), told.append).run()
+    simulated = EpisodeStore(tmp_path / "practice" / "after-00002", create=False).summaries()
+    assert len(simulated) == 3
+    assert {each.context.purpose for each in simulated.values()} == {Purpose.DEMONSTRATE}
+    assert any("3 demonstrations with the physics that 2 own episodes tell of" in text for text in told)
+
+
 def test_a_bench_that_is_run_again_goes_on_from_its_rows(tmp_path):
     rows, figures = tmp_path / "rows.jsonl", tmp_path / "figures.json"
     command = "bench mastery --tasks reach --demonstrations 3 --rounds 1 --episodes 2 --updates 30 --held-out 2"
