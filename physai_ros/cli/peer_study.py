@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,28 +103,31 @@ def run_sac(plan: PeerPlan, problem: MetaworldProblem, python: Path, tell: Tell)
         "judge_every": plan.judge_every,
     }
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    process = subprocess.Popen(
-        [python, WORKER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
     curve: list[Row] = []
-    try:
-        process.stdin.write(json.dumps(settings))
-        process.stdin.close()
-        for line in process.stdout:
-            curve.append(json.loads(line))
-            tell(curve[-1])
-        process.wait()
-    finally:
-        process.kill()
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            [python, WORKER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=environment | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            with suppress(BrokenPipeError):  # it has ended; what it said of that follows
+                process.stdin.write(json.dumps(settings))
+                process.stdin.close()
+            for line in process.stdout:
+                curve.append(json.loads(line))
+                tell(curve[-1])
+            process.wait()
+        finally:
+            process.kill()
+        errors.seek(0)
+        last = (errors.read().strip().splitlines() or ["it says nothing"])[-1]
     if process.returncode:
-        last = (process.stderr.read().strip().splitlines() or ["it says nothing"])[-1]
         raise RuntimeError(
             f"{python} cannot run the peer: {last}; make an environment of requirements/peers.txt and name its "
             "interpreter with --python"
