@@ -20,10 +20,14 @@ def peers(
     task: Annotated[str, typer.Option(help="Of MetaWorld.")] = "peg-insert-side-v3",
     seeds: Annotated[int, typer.Option(min=1, help="From --seed on.")] = 5,
     demonstrations: Annotated[int, typer.Option(min=1, help="Of MetaWorld's scripted policy, for both.")] = 20,
-    rounds: Annotated[int, typer.Option(min=1, help="Ours: at most so many, of own episodes.")] = 6,
-    episodes: Annotated[int, typer.Option(min=1, help="Ours: of a round.")] = 60,
-    updates: Annotated[int, typer.Option(min=1, help="Ours: gradient steps after a round, of a fresh network.")] = 2000,
-    most_steps: Annotated[int, typer.Option(min=1, help="The peer's: at most so many environment steps.")] = 60_000,
+    rounds: Annotated[int, typer.Option(min=1, help="Ours: at most so many, of own episodes.")] = 20,
+    episodes: Annotated[int, typer.Option(min=1, help="Ours: of a round.")] = 20,
+    updates: Annotated[int, typer.Option(min=1, help="Ours: after a round, and as many before.")] = 2000,
+    exploration: Annotated[float, typer.Option(min=0.0, help="Ours: in own episodes, of the largest action.")] = 0.1,
+    arms: Annotated[str, typer.Option(help="Samplers of ours, and SAC, by commas; the first is compared to.")] = (
+        "uniform,SAC"
+    ),
+    most_steps: Annotated[int, typer.Option(min=1, help="The peer's: at most so many environment steps.")] = 40_000,
     judge_every: Annotated[int, typer.Option(min=1, help="The peer's: steps between judgements.")] = 5_000,
     held_out: Annotated[int, typer.Option(min=1, help="Rollouts that judge a policy.")] = 100,
     results: Annotated[Path | None, typer.Option(help="Rows are kept here; run again, it goes on.")] = None,
@@ -40,36 +44,39 @@ def peers(
 
     from rich.console import Console
 
-    from physai_ros.cli.peer_study import OURS, SAC, PeerPlan, run_ours, run_sac
+    from physai_ros.cli.peer_study import SAC, PeerPlan, run_ours, run_sac
     from physai_ros.cli.results import made_by, write_json
     from physai_ros.cli.sampler_study import RowFile
     from physai_ros.cli.training_problems import MetaworldProblem
 
     console, file, rows = Console(), RowFile(results, made_by()), []
+    names = list(dict.fromkeys(name for name in arms.split(",") if name))
     with closing(MetaworldProblem(task, python)) as problem:
         for number in range(seed, seed + seeds):
-            plan = PeerPlan(
-                task,
-                number,
-                demonstrations,
-                held_out=held_out,
-                rounds=rounds,
-                episodes=episodes,
-                updates=updates,
-                most_steps=most_steps,
-                judge_every=judge_every,
-            )
-            for method in (OURS, SAC):
-                row = file.find(plan=asdict(plan), method=method)
+            for arm in names:
+                plan = PeerPlan(
+                    task,
+                    number,
+                    demonstrations,
+                    held_out=held_out,
+                    rounds=rounds,
+                    episodes=episodes,
+                    updates=updates,
+                    exploration=exploration,
+                    sampler="" if arm == SAC else arm,
+                    most_steps=most_steps,
+                    judge_every=judge_every,
+                )
+                row = file.find(plan=asdict(plan), arm=arm)
                 if row is None:
 
-                    def tell(point: Row, who: str = f"seed {number}, {method}") -> None:
+                    def tell(point: Row, who: str = f"seed {number}, {arm}") -> None:
                         done = f"{point['own_steps']:,} steps, {point['cpu_seconds']:.0f} CPU seconds"
                         won = f"{point['success']:.0%} of {point['rollouts']}"
                         console.print(f"[dim]{task}, {who}: {won} after {done}[/dim]")
 
-                    curve = run_ours(plan, problem, tell) if method == OURS else run_sac(plan, problem, python, tell)
-                    row = {"method": method, "curve": curve, "plan": asdict(plan)} | file.made_by
+                    curve = run_sac(plan, problem, python, tell) if arm == SAC else run_ours(plan, problem, tell)
+                    row = {"arm": arm, "curve": curve, "plan": asdict(plan)} | file.made_by
                     file.add(row)
                 rows.append(row)
     console.print(_table(rows))
@@ -78,26 +85,34 @@ def peers(
 
 
 def figures(rows: Sequence[Row]) -> dict[str, float]:
-    """How many times the steps and CPU seconds of ours the peer takes, paired by seed, and how many came to the level.
+    """How many runs of each arm came to the level, and what the others took beside the first arm, paired by seed.
 
-    A run that did not come to it counts with all that it took, so that where the peer's did not the ratio is at least
-    this.
+    A run that did not come to the level counts with all that it took: where that was the other's, the ratio is at
+    least this.
     """
-    from physai_ros.cli.peer_study import OURS, SAC
     from physai_ros.evaluation.learning_curves import paired_ratio
 
     found: dict[str, float] = {}
-    mine, theirs = ([row for row in rows if row["method"] == method] for method in (OURS, SAC))
-    for name, some in (("ours", mine), ("sac", theirs)):
-        found[f"{name}_reached"] = float(sum(_cost(row, "cpu_seconds")[1] for row in some))
-        found[f"{name}_success"] = sum(row["curve"][-1]["success"] for row in some) / len(some)
-    for what in ("own_steps", "cpu_seconds"):
-        ratios = [
-            max(_cost(other, what)[0], 1.0) / max(_cost(own, what)[0], 1.0)
-            for own, other in zip(mine, theirs, strict=True)
-        ]
-        ratio = paired_ratio({"task": ratios})
-        found |= {f"{what}_ratio": ratio.ratio, f"{what}_lower": ratio.lower, f"{what}_upper": ratio.upper}
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    of = {arm: {row["plan"]["seed"]: row for row in rows if row["arm"] == arm} for arm in arms}
+    for arm, mine in of.items():
+        name = arm.lower()
+        found[f"{name}_reached"] = float(sum(_cost(row, "own_steps")[1] for row in mine.values()))
+        found[f"{name}_success"] = sum(row["curve"][-1]["success"] for row in mine.values()) / len(mine)
+        for what in ("own_steps", "cpu_seconds"):
+            if arm == arms[0]:
+                continue
+            pairs = [
+                [max(_cost(one[seed], what)[0], 1.0) for one in (mine, of[arms[0]])]
+                for seed in mine
+                if seed in of[arms[0]]
+            ]
+            ratio = paired_ratio({name: [theirs / first for theirs, first in pairs]})
+            found |= {
+                f"{name}_{what}_ratio": ratio.ratio,
+                f"{name}_{what}_lower": ratio.lower,
+                f"{name}_{what}_upper": ratio.upper,
+            }
     return found
 
 
@@ -114,13 +129,13 @@ def _table(rows: Sequence[Row]) -> Table:
 
     title = "own steps and CPU seconds to the level; 'no': that was all, and it did not come there"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for name in ("seed", "method", "first", "last", "steps", "CPU s", "level"):
-        table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
+    for name in ("seed", "arm", "first", "last", "steps", "CPU s", "level"):
+        table.add_column(name, justify="left" if name == "arm" else "right", no_wrap=True)
     for row in rows:
         (steps, reached), (seconds, _) = _cost(row, "own_steps"), _cost(row, "cpu_seconds")
         table.add_row(
             str(row["plan"]["seed"]),
-            row["method"],
+            row["arm"],
             f"{row['curve'][0]['success']:.0%}",
             f"{row['curve'][-1]['success']:.0%}",
             f"{steps:,.0f}",

@@ -21,6 +21,8 @@ import numpy as np
 _NOISES = (0.0, 0.3, 0.5)
 _HELD_SUCCESS = 5  # steps of success after which a demonstration ends
 _DEMONSTRATED, _JUDGED, PRACTISED = 0, 1, 2  # streams of starts
+_PERSISTENCE = 0.9  # of a disturbance, from step to step of 12.5 ms
+_MOTION = np.array([1.0, 1.0, 1.0, 0.0])  # what is disturbed: not the gripper
 
 
 class NumpyPolicy:
@@ -111,15 +113,23 @@ def collect(task: str, count: int, seed: int, steps: int, out: str) -> dict[str,
     return {"tried": tried}
 
 
-def practise(task: str, policy: str, count: int, seed: int, first: int, steps: int, out: str) -> dict[str, Any]:
-    """Write what a policy saw and did in `count` episodes of its own; whether each reached the goal, and CPU time."""
+def practise(
+    task: str, policy: str, count: int, seed: int, first: int, steps: int, exploration: float, out: str
+) -> dict[str, Any]:
+    """Write what a policy saw and did in `count` episodes of its own; whether each reached the goal, and CPU time [s].
+
+    `exploration` is the spread of a disturbance of its motion that lasts over some ten steps.
+    """
     act, observations, actions, lengths, successes = NumpyPolicy(policy), [], [], [], []
+    generator = np.random.default_rng([seed, first, 0xE7])
     began = time.process_time()
     for environment in itertools.islice(worlds(task, PRACTISED, seed, first), count):
         observation, _ = environment.reset()
-        success, before = False, len(actions)
+        success, before, disturbance = False, len(actions), np.zeros(4)
         for _ in range(steps):
-            action = act(observation)
+            fresh = exploration * generator.standard_normal(4) * _MOTION
+            disturbance = _PERSISTENCE * disturbance + np.sqrt(1.0 - _PERSISTENCE**2) * fresh
+            action = np.clip(act(observation) + disturbance, -1.0, 1.0).astype(np.float32)
             observations.append(observation.astype(np.float32))
             actions.append(action)
             observation, _, terminated, truncated, info = environment.step(action)

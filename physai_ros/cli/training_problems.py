@@ -108,15 +108,30 @@ class MetaworldProblem(Problem):
         request = {"task": self.name, "policy": self._written(network), "count": count, "seed": seed, "first": first}
         return self._ask(do="evaluate", steps=METAWORLD_STEPS, **request)
 
+    def shown(self, count: int, seed: int) -> list[Transitions]:
+        """The same demonstrations as a critic learns from them: up to their success, with what was executed."""
+        path = self.demonstrated(count, seed)
+        found = []
+        with np.load(path) as file:
+            ends = np.cumsum(file["lengths"])[:-1]
+            executed, reached = (np.split(file[name], ends) for name in ("executed", "reached"))
+        for (observations, actions), done, there in zip(_episodes(path), executed, reached, strict=True):
+            rows = slice(int(np.argmax(there)) + 1)
+            transitions = _steps(observations[rows], actions[rows], demonstration=True)
+            found.append(_ended(transitions, done[rows], success=True))
+        return found
+
     def own_episodes(
-        self, network: RobotPolicyNetwork, count: int, seed: int, first: int
+        self, network: RobotPolicyNetwork, count: int, seed: int, first: int, exploration: float
     ) -> tuple[list[Transitions], float]:
         """The policy's own steps in episodes that end with success or after 300 steps, and the CPU time of them [s]."""
         path = Path(self._folder.name) / "own.npz"
         request = {"task": self.name, "policy": self._written(network), "count": count, "seed": seed, "first": first}
-        told = self._ask(do="practise", steps=METAWORLD_STEPS, out=str(path), **request)
-        episodes = zip(_episodes(path), told["successes"], strict=True)
-        own = [_steps(*episode, demonstration=False, success=success) for episode, success in episodes]
+        told = self._ask(do="practise", steps=METAWORLD_STEPS, exploration=exploration, out=str(path), **request)
+        own = []
+        for (observations, actions), success in zip(_episodes(path), told["successes"], strict=True):
+            transitions = _steps(observations, actions, demonstration=False, success=success)
+            own.append(_ended(transitions, actions, success=success))
         return own, told["cpu_seconds"]
 
     def _written(self, network: RobotPolicyNetwork) -> str:
@@ -172,6 +187,13 @@ def _steps(observations: np.ndarray, actions: np.ndarray, *, demonstration: bool
         intervention_age=np.full(count, np.inf, dtype=np.float32),
         own=~shown,
     )
+
+
+def _ended(transitions: Transitions, executed: np.ndarray, *, success: bool) -> Transitions:
+    """With what was executed; success is an end, time running out is none."""
+    transitions.executed = executed.astype(np.float32)
+    transitions.terminal[-1:] = success
+    return transitions
 
 
 def _matrices(network: RobotPolicyNetwork) -> dict[str, np.ndarray]:
