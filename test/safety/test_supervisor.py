@@ -339,6 +339,7 @@ def test_a_driver_that_stopped_latches(loop, changes, reason):
     "changes",
     [
         {"joint_positions": np.full(7, np.nan)},
+        {"joint_positions": np.full(7, 1e308)},  # finite each, not together
         {"commanded_positions": np.zeros(3)},
         {"joint_names": tuple("abcdefg")},
         {"wrench": np.full(6, np.nan)},
