@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -103,3 +104,14 @@ def test_ratios_are_paired_and_one_that_never_came_counts_with_all_it_took():
     assert found["sac_own_steps_ratio"] == pytest.approx(4.0)  # 8 and 2
     assert found["sac_cpu_seconds_ratio"] == pytest.approx(4.0)  # 4 and 4
     assert found["sac_success"] == pytest.approx(0.605)
+
+
+def test_the_documentation_has_the_rows():
+    root = Path(__file__).parents[2]
+    rows = [json.loads(line) for line in (root / "benchmarks/peers/rows.jsonl").read_text().splitlines()]
+    text = (root / "docs/reinforcement_learning.md").read_text()
+    assert rows
+    for row in rows:
+        last = row["curve"][-1]
+        cells = f"{last['success']:.0%} | {last['own_steps']:,} | {last['cpu_seconds']:.0f} s |"
+        assert f"| {row['plan']['seed']} | {row['arm']} | " in text and cells in text, (row["arm"], cells)
