@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from physai_ros.cli.sampler_study import judged
 from physai_ros.cli.training_problems import METAWORLD_STEPS, MetaworldProblem
-from physai_ros.policy.network import RobotPolicyNetwork
 from physai_ros.training.actor_critic_config import ActorCriticConfig
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.trainer import SparseTrainer
@@ -28,8 +27,6 @@ WORKER = Path(__file__).with_name("sac_worker.py")
 Row = dict[str, Any]
 Tell = Callable[[Row], None]
 """Told every point of a curve."""
-
-_FIRST = 20  # rollouts after which a policy of which fewer than half succeeded is not judged by more
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def run_ours(plan: PeerPlan, problem: MetaworldProblem, tell: Tell) -> list[Row]
     for number in range(plan.rounds + 1):
         network = trainer.policy_network()
         if number % 2 == 0:
-            point = {"own_steps": steps, "cpu_seconds": cpu} | _judged(plan, problem, network)
+            point = {"own_steps": steps, "cpu_seconds": cpu} | judged(problem, network, plan.held_out, plan.seed)
             curve.append(point)
             tell(point)
             if point["success"] >= plan.level:
@@ -102,13 +99,6 @@ def run_ours(plan: PeerPlan, problem: MetaworldProblem, tell: Tell) -> list[Row]
                 trainer.update(config.fine_learning_rate)
             cpu, steps = cpu + spent + time.process_time() - began, steps + sum(map(len, own))
     return curve
-
-
-def _judged(plan: PeerPlan, problem: MetaworldProblem, network: RobotPolicyNetwork) -> Row:
-    outcomes = problem.rollouts(network, min(_FIRST, plan.held_out), plan.seed)
-    if 2 * sum(outcomes) >= len(outcomes) and len(outcomes) < plan.held_out:
-        outcomes += problem.rollouts(network, plan.held_out - len(outcomes), plan.seed, len(outcomes))
-    return {"success": float(np.mean(outcomes)), "rollouts": len(outcomes)}
 
 
 def run_sac(plan: PeerPlan, problem: MetaworldProblem, python: Path, tell: Tell) -> list[Row]:

@@ -118,15 +118,15 @@ def run_seed(
                     trainer.update(arm.learning_rate)
                 reached[arm].append((_cost(trainer), trainer.policy_network()))
         for arm, key in missing.items():
-            curve = [_judged(problem, network, plan.rollouts, seed) | cost for cost, network in reached.pop(arm)]
+            curve = [judged(problem, network, plan.rollouts, seed) | cost for cost, network in reached.pop(arm)]
             row = key | file.made_by | _summary(trainers[arm]) | {"curve": curve}
             file.add(row)
             on_row(row)
     return [row for key in keys.values() if (row := file.find(**key)) is not None]
 
 
-def _judged(problem: Problem, network: RobotPolicyNetwork, most: int, seed: int) -> Row:
-    """Success of a policy, and of how many rollouts that is the share."""
+def judged(problem: Problem, network: RobotPolicyNetwork, most: int, seed: int) -> Row:
+    """Success of a policy, and of how many rollouts that is the share; few where it is far from any level asked for."""
     outcomes = problem.rollouts(network, min(_FIRST, most), seed)
     if 2 * sum(outcomes) >= len(outcomes) and len(outcomes) < most:
         outcomes += problem.rollouts(network, most - len(outcomes), seed, len(outcomes))
