@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +26,10 @@ def faults(
         str, typer.Option(help="Faults by name or by first word, separated by commas.", show_default="all")
     ] = "",
     repeat: Annotated[int, typer.Option(min=1, max=100, help="How often each fault is brought about.")] = 1,
+    minutes: Annotated[
+        float,
+        typer.Option(min=0.0, help="Begin no further round that would end after this.", show_default="none"),
+    ] = math.inf,
     random: Annotated[
         int, typer.Option(min=0, help="Instead of each fault: so many of the kills among them, at random moments.")
     ] = 0,
@@ -52,16 +57,17 @@ def faults(
 
     chosen, sinks = _chosen(only)
     generator = np.random.default_rng(seed)
-    plan: list[tuple[Fault, int, float]] = [(fault, turn, 0.0) for turn in range(repeat) for fault in chosen]
+    rounds: list[list[tuple[Fault, int, float]]] = [[(fault, turn, 0.0) for fault in chosen] for turn in range(repeat)]
     if random:
         kills = [fault for fault in chosen if fault.restarts and fault.name.endswith("_killed")]
         if not kills:
             raise ValueError(f"none of the faults '{only}' is a kill; kills are named <part>_killed")
         picks = generator.integers(len(kills), size=random)
         delays = generator.uniform(0.0, _RANDOM_MOMENT, size=random)
-        plan = [(kills[pick], turn, float(delay)) for turn, (pick, delay) in enumerate(zip(picks, delays, strict=True))]
+        drawn = enumerate(zip(picks, delays, strict=True))
+        rounds = [[(kills[pick], turn, float(delay)) for turn, (pick, delay) in drawn]]
         sinks = []
-    console, rows = Console(), []
+    console, rows, began = Console(), [], time.monotonic()
 
     def add(row: FaultRow) -> None:
         rows.append(row)
@@ -70,15 +76,19 @@ def faults(
     for turn in range(repeat):
         for name in sinks:
             add(_sink(name, turn, seed))
-    if plan:
+    if chosen:
         with fault_rig(seed, namespace, run) as rig, Pulse() as pulse:
             try:
-                for fault, turn, delay in plan:
-                    with console.status(f"{fault.name}, {turn + 1}: {fault.expected}"):
-                        row = bring_about(fault, turn, rig, pulse, delay)
-                    add(row)
+                for done, faults_of_round in enumerate(rounds):
+                    if not _another_ends_in_time(done, time.monotonic() - began, minutes):
+                        console.print(f"{done} of {repeat} rounds: another would not end within {minutes:g} minutes")
+                        break
+                    for fault, turn, delay in faults_of_round:
+                        with console.status(f"{fault.name}, {turn + 1}: {fault.expected}"):
+                            row = bring_about(fault, turn, rig, pulse, delay)
+                        add(row)
             except KeyboardInterrupt:
-                console.print(f"interrupted: {len(rows)} of {len(plan)} faults were brought about")
+                console.print(f"interrupted: {len(rows)} faults were brought about")
             add(recordings_row(rig, rows))
             add(safety_log_row(rig))
     show_rows(rows, console)
@@ -89,6 +99,11 @@ def faults(
     failures = Counter(row.fault for row in rows if not row.passed)
     if any(count > (0 if fault in NEVER_TOLERATED else tolerate) for fault, count in failures.items()):
         raise typer.Exit(1)
+
+
+def _another_ends_in_time(done: int, seconds: float, minutes: float) -> bool:
+    """Whether one more round is over within `minutes` if it takes as long as the `done` ones did; the first must be."""
+    return not done or seconds * (done + 1) / done <= 60.0 * minutes
 
 
 def _all() -> list[Fault]:

@@ -1,6 +1,7 @@
 """The matrix itself: what the relay makes of messages, and the most important faults against a live graph."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -38,6 +39,13 @@ def test_faults_are_chosen_by_name_and_by_first_word():
     assert len(sinks) == 2
     with pytest.raises(ValueError, match="no fault 'meteor'; there are policy_killed"):
         faults._chosen("safety,meteor")
+
+
+def test_no_round_is_begun_that_would_end_too_late():
+    assert faults._another_ends_in_time(0, 0.0, 0.0)
+    assert faults._another_ends_in_time(4, 1600.0, 33.4)
+    assert not faults._another_ends_in_time(4, 1600.0, 33.3)
+    assert faults._another_ends_in_time(99, 1e9, math.inf)
 
 
 def test_everything_that_is_read_through_the_relay_goes_through_it():
