@@ -47,8 +47,9 @@ def training(
     from rich.console import Console
     from rich.progress import Progress
 
+    from physai_ros.cli.published_gate import PACKAGE, is_installed
     from physai_ros.cli.results import made_by, write_json
-    from physai_ros.cli.sampler_study import SIGNALS, RowFile, StudyPlan, kind_of
+    from physai_ros.cli.sampler_study import PUBLISHED, SIGNALS, RowFile, StudyPlan, kind_of
     from physai_ros.cli.training_claims import BEGIN, END, ratio_to_uniform, table_of
     from physai_ros.cli.training_problems import ARM_TASKS, METAWORLD_TASKS
 
@@ -56,8 +57,13 @@ def training(
     names = [name for name in tasks.split(",") if name] or every
     kinds = [name for name in samplers.split(",") if name] or [
         *("uniform", "random", "prioritized", "infobatch", "ast"),
-        *([] if not full else ["published"]),
+        *([PUBLISHED] if full else []),
     ]
+    if PUBLISHED in kinds and not is_installed():
+        raise ValueError(
+            f"the sampler '{PUBLISHED}' is the trainer of another package, which is not installed: pip install "
+            f"--no-deps {PACKAGE}, or give --samplers without it"
+        )
     if "uniform" not in kinds:
         raise ValueError(f"samplers are {', '.join(kinds)}: uniform has to be among them, all are compared with it")
     numbers = range(seed, seed + (seeds or (10 if full else 2)))

@@ -2,17 +2,25 @@
 
 Its loop scores a whole batch by a forward pass, lets its gate choose, and trains on the batch with the rest masked out.
 That is repeated here step by step with the gate of the package itself; its entropy term needs classes, so it is given
-equal scores there, and its loss is the one our trainer uses. Package: adaptive-sparse-training 1.0.1 on PyPI.
+equal scores there, and its loss is the one our trainer uses. The package is on PyPI and no requirement of this one.
 """
 
 from __future__ import annotations
 
 import time
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 
 from physai_ros.training.trainer import SparseTrainer, UpdateStats
+
+PACKAGE = "adaptive-sparse-training==1.0.1"
+
+
+def is_installed() -> bool:
+    """Whether the package is there."""
+    return find_spec("adaptive_sparse_training") is not None
 
 
 class PublishedTrainer(SparseTrainer):

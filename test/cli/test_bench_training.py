@@ -108,6 +108,13 @@ def test_without_the_control_there_is_no_comparison():
     assert result.exit_code != 0
 
 
+def test_the_published_trainer_is_asked_for_before_anything_is_trained(monkeypatch):
+    monkeypatch.setattr("physai_ros.cli.published_gate.find_spec", lambda _name: None)
+    arguments = ["bench", "training", "--full", "--tasks", "reach"]
+    with pytest.raises(ValueError, match="pip install --no-deps adaptive-sparse-training==1.0.1"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
 def test_the_ablation_takes_one_signal_or_all_but_one():
     only, without = significance_of("only novelty"), significance_of("without novelty")
     assert only.w_novelty > 0 == only.w_learning == only.w_difficulty == only.w_uncertainty == only.w_physical
