@@ -10,6 +10,7 @@ from physai_ros.policy.runtime import GRIPPER_DEADBAND, leash_for
 from physai_ros.robot.cartesian_reference import CYCLES_PER_STEP, CartesianReference
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.simulation.arm import SimulatedArm
+from physai_ros.simulation.physics import PhysicsParameters
 from physai_ros.tasks.task import Scenario, Task
 
 _JUDGED_EVERY = 5  # cycles
@@ -22,9 +23,9 @@ class BareRollout:
     robot would do is measured with the whole control cycle, by `evaluation.rollout.Rollout`.
     """
 
-    def __init__(self, spec: RobotSpec, task: Task) -> None:
+    def __init__(self, spec: RobotSpec, task: Task, physics: PhysicsParameters | None = None) -> None:
         self._task = task
-        self._arm = SimulatedArm(spec, task)
+        self._arm = SimulatedArm(spec, task, physics)
         kinematics = self._arm.kinematics
         self._axes, self._scale = list(task.action_axes), np.array(task.action_scale)
         self._encoder = ObservationEncoder(kinematics, task.features, task.action_axes, task.action_scale)
@@ -38,12 +39,13 @@ class BareRollout:
         arm, task, reference = self._arm, self._task, self._reference
         arm.reset(scenario, seed)
         goal, test, gripper = np.array(scenario.goal), task.test(), 1.0
+        true_goal = arm.physics.true_goal(goal)
         commanded = arm.task_state().commanded_positions
         self._encoder.reset()
         reference.reset(commanded)
         for cycle in range(round(task.time_limit / self._period) + 1):
             if cycle % _JUDGED_EVERY == 0:
-                outcome = test.update(arm.task_state(), cycle * self._period, goal)
+                outcome = test.update(arm.task_state(), cycle * self._period, true_goal)
                 if outcome.done:
                     return outcome.success
             if cycle % CYCLES_PER_STEP == 0:

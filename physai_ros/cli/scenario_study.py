@@ -39,7 +39,7 @@ class ScenarioPlan:
         task: that is learned on the shifted arm of the seed, from demonstrations in the nominal simulator.
         episodes: on the arm, of each arm of the study.
         every: episodes between checkpoints; the policy of each is judged.
-        rollouts: held-out uniform scenarios at every checkpoint, the same for all arms of a seed.
+        rollouts: held-out uniform scenarios at every checkpoint, the same for all arms of a seed, by `BareRollout`.
         demonstrations: that all arms of a seed start from.
     """
 
@@ -86,8 +86,11 @@ def _learn(
     demonstrations: list[Episode],
 ) -> Row:
     """Success at every checkpoint of one arm, and what the operator had to do."""
+    from physai_ros.cli.bare_rollout import BareRollout
     from physai_ros.evaluation.scenario_sets import scenario_of, scenario_seeds
+    from physai_ros.policy.acting import ActingNetwork
     from physai_ros.policy.registry import PolicyRegistry
+    from physai_ros.simulation.physics import shifted_arm
     from physai_ros.training.config import TrainerConfig
     from physai_ros.training.publishing import publish_policy
     from physai_ros.transfer.first_policy import warm_start
@@ -108,11 +111,12 @@ def _learn(
         curriculum, ask = method
         learning = LearningPlan(plan.episodes, plan.every, seed=seed, curriculum=curriculum, ask_policy=ask)
         result = learn_on_arm(rollout, trainer, registry, learning, take)
-        seeds = scenario_seeds("held_out", seed, plan.rollouts)
+        bare = BareRollout(rollout.spec, rollout.task, shifted_arm(seed))
         success = []
         for version in versions:
-            rollout.runtime.load(registry, version)
-            won = [rollout.run(scenario_of(rollout.task, number), number).outcome.success for number in seeds]
+            policy = ActingNetwork(registry.load(version).network)
+            numbers = scenario_seeds("held_out", seed, plan.rollouts)
+            won = [bare.succeeds(policy, scenario_of(rollout.task, number), number) for number in numbers]
             success.append(sum(won) / len(won))
     return {
         "curve": [{"episodes": index * plan.every, "success": share} for index, share in enumerate(success)],

@@ -135,6 +135,7 @@ def test_a_policy_judged_alone_fares_as_in_the_whole_control_cycle():
     from physai_ros.evaluation.rollout import Rollout
     from physai_ros.policy.network import Prediction
     from physai_ros.robot.spec import RobotSpec
+    from physai_ros.simulation.physics import PhysicsParameters
     from physai_ros.tasks.catalog import load_task
 
     class Homing:
@@ -150,8 +151,11 @@ def test_a_policy_judged_alone_fares_as_in_the_whole_control_cycle():
 
     spec, task = RobotSpec.load("fr3_sim"), load_task("reach")
     size, scenario = len(task.action_axes) + 1, task.sample_scenario(np.random.default_rng(3))
-    bare, whole = BareRollout(spec, task), Rollout(spec, task)
-    for gain in (0.0, 10.0):
-        whole.runtime.policy = Homing(gain)
-        assert bare.succeeds(Homing(gain), scenario, 3) == whole.run(scenario, 3).outcome.success == (gain > 0)
-    whole.close()
+    # Where goals are told 4 cm away from where they are, going there is a failure.
+    for physics, reached in ((PhysicsParameters(), 10.0), (PhysicsParameters(goal_x=0.04, actuator_delay=0.05), None)):
+        bare, whole = BareRollout(spec, task, physics), Rollout(spec, task, physics=physics)
+        for gain in (0.0, 10.0):
+            whole.runtime.policy = Homing(gain)
+            assert bare.succeeds(Homing(gain), scenario, 3) == whole.run(scenario, 3).outcome.success
+            assert bare.succeeds(Homing(gain), scenario, 3) == (gain == reached)
+        whole.close()
