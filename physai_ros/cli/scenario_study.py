@@ -181,7 +181,7 @@ def scenarios(
     from rich.progress import track
     from rich.table import Table
 
-    from physai_ros.cli.results import write_json
+    from physai_ros.cli.results import made_by, write_json
     from physai_ros.cli.sampler_study import RowFile
 
     names = [name for name in arms.split(",") if name]
@@ -189,11 +189,11 @@ def scenarios(
     if unknown or "uniform" not in names or len(names) < 2:
         raise ValueError(f"arms are {arms!r}; expected uniform and some of: {', '.join(ARMS)}")
     plan = ScenarioPlan(task, episodes, rollouts=rollouts or (100 if full else 20))
-    file, console = RowFile(results), Console()
+    file, console = RowFile(results, made_by()), Console()
     numbers = range(seed, seed + (seeds or (10 if full else 2)))
     rows: list[Row] = []
     for number in track(numbers, description=task, console=console, transient=True):
-        rows += run_seed(plan, names, number, file.find, file.add)
+        rows += run_seed(plan, names, number, file.find, lambda row: file.add(row | file.made_by))
     table = Table(title=f"{task}: success by episodes on the arm", title_justify="left")
     for name in ("arm", *(str(point["episodes"]) for point in rows[0]["curve"]), "take-overs", "ratio to 90 %"):
         table.add_column(name, justify="left" if name == "arm" else "right")
