@@ -6,8 +6,8 @@ import numpy as np
 
 from physai_ros.policy.acting import ActingNetwork
 from physai_ros.policy.observation import ObservationEncoder
-from physai_ros.policy.runtime import GRIPPER_DEADBAND, leash_for
-from physai_ros.robot.cartesian_reference import CYCLES_PER_STEP, CartesianReference
+from physai_ros.policy.runtime import GRIPPER_DEADBAND
+from physai_ros.robot.cartesian_reference import CYCLES_PER_STEP, CartesianReference, leash_for
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.simulation.arm import SimulatedArm
 from physai_ros.simulation.physics import PhysicsParameters

@@ -42,6 +42,7 @@ class Fault:
         may_stop: whether it may also come to need a resume.
         noticed: whether a fault that changes nothing is seen to have been noticed; None: there is nothing to notice.
         held: time that the fault lasts [s].
+        recovery: patience until the policy moves the arm again [s].
     """
 
     name: str
@@ -56,3 +57,4 @@ class Fault:
     may_stop: bool = False
     noticed: Callable[[Rig], Callable[[], bool]] | None = None
     held: float = 1.5
+    recovery: float = 60.0

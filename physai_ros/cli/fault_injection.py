@@ -19,7 +19,6 @@ _LEAP = 1.05  # share of what a late command may make good for that a step of th
 _START = 5e-3  # [rad] what acceleration allows in the first three cycles
 _OFF_PATH = 5e-3  # [rad]
 _ATTEMPTS = 4
-_RECOVERY = 60.0  # [s]
 _OPPORTUNITY = 240.0  # [s] in which a young episode with a fast arm comes: one may have just grown old, then the next
 _EPISODE = 190.0  # [s] that an episode of the rig lasts for sure: its end is no reaction to a fault
 
@@ -65,7 +64,7 @@ def _inject(fault: Fault, turn: int, rig: Rig, delay: float) -> FaultRow:
         over = time.monotonic()
     old = rig.pids.get(fault.restarts, 0)
     recovered = resume_until_moving(
-        monitor, _RECOVERY, lambda: not fault.restarts or rig.graph.pid(fault.restarts) not in (0, old)
+        monitor, fault.recovery, lambda: not fault.restarts or rig.graph.pid(fault.restarts) not in (0, old)
     )
     recovery = time.monotonic() - began if recovered else math.nan
     found = record.findings(began, over, time.monotonic(), by_command=fault.cycles is not None)

@@ -102,5 +102,6 @@ FAULTS = (
         _all_killed,
         detection=math.inf,
         restarts="driver_node",
+        recovery=180.0,  # as long as the start of a graph takes on a slow machine, twice: half a minute on a quick one
     ),
 )

@@ -8,6 +8,12 @@ from pathlib import Path
 from physai_ros.robot.share import share_path
 
 _RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Of each numerical library there is one thread, where the user did not choose otherwise.
+
+Networks of this size gain nothing by two. On few cores, idle threads that spin cost the control loop its deadlines, and
+where other processes want the cores, one thread waits, spinning, for another that is not let in.
+"""
 WHEEL_GUARD = "_ROS_WHEELS_BOOTSTRAP_COMPLETE"
 
 
@@ -26,7 +32,9 @@ def ament_prefix_path(environment: Mapping[str, str]) -> str:
 
 
 def prepare_process() -> None:
-    """Complete this process's own environment; call it before rclpy is imported."""
+    """Complete this process's own environment; call it before rclpy and any numerical library is imported."""
+    for name in THREADS:
+        os.environ.setdefault(name, "1")
     path = ament_prefix_path(os.environ)
     if path:
         os.environ["AMENT_PREFIX_PATH"] = path
@@ -68,8 +76,7 @@ def graph_environment(environment: Mapping[str, str], *, domain: int, simulated:
     """
     result = dict(environment)
     result["ROS_DOMAIN_ID"] = str(domain)
-    # One thread for each numerical library: on few cores, idle threads that spin cost the control loop its deadlines.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    for name in THREADS:
         result.setdefault(name, "1")
     # A log is read while the graph runs, so lines leave the process when they are written.
     result.setdefault("PYTHONUNBUFFERED", "1")

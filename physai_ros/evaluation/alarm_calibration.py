@@ -16,8 +16,8 @@ from physai_ros.policy.alarm import SCORES, Alarm, AlarmWatch
 from physai_ros.policy.network import Prediction
 from physai_ros.policy.observation import ObservationEncoder
 from physai_ros.policy.registry import Policy
-from physai_ros.policy.runtime import CYCLES_PER_STEP
 from physai_ros.robot.action import ALARM_LEVEL
+from physai_ros.robot.cartesian_reference import CYCLES_PER_STEP
 from physai_ros.robot.command import CommandSource
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.tasks.task import Task

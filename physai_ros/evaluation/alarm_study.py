@@ -15,7 +15,7 @@ from physai_ros.evaluation.statistics import Interval, clopper_pearson
 from physai_ros.policy.alarm import Alarm
 from physai_ros.policy.network import Prediction
 from physai_ros.policy.registry import Policy
-from physai_ros.policy.runtime import CYCLES_PER_STEP
+from physai_ros.robot.cartesian_reference import CYCLES_PER_STEP
 from physai_ros.simulation.physics import SHIFTED_ARM, PhysicsParameters
 
 NOMINAL = "nominal"

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from physai_ros.policy.runtime import CYCLES_PER_STEP, leash_for
 from physai_ros.robot.action import Intervention, RobotAction
-from physai_ros.robot.cartesian_reference import CartesianReference
+from physai_ros.robot.cartesian_reference import CYCLES_PER_STEP, CartesianReference, leash_for
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.state import RobotState
 from physai_ros.tasks.operator import ScriptedOperator

@@ -15,8 +15,9 @@ from physai_ros.experience.episode import Episode, EpisodeContext, EpisodeOutcom
 from physai_ros.fusion.state_fuser import StateFuser
 from physai_ros.policy.exploration import Exploration
 from physai_ros.policy.predictor import Predictor
-from physai_ros.policy.runtime import CYCLES_PER_STEP, ActingPolicy, PolicyRuntime
+from physai_ros.policy.runtime import ActingPolicy, PolicyRuntime
 from physai_ros.robot.action import Intervention, RobotAction
+from physai_ros.robot.cartesian_reference import CYCLES_PER_STEP
 from physai_ros.robot.command import CommandSource, SafeCommand
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import DriverState, RobotState

@@ -11,7 +11,8 @@ import numpy as np
 
 from physai_ros.experience.episode import Episode
 from physai_ros.policy.registry import Policy
-from physai_ros.policy.runtime import CYCLES_PER_STEP, PolicyRuntime
+from physai_ros.policy.runtime import PolicyRuntime
+from physai_ros.robot.cartesian_reference import CYCLES_PER_STEP
 from physai_ros.robot.command import CommandSource
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.rotation import quaternion_wxyz

@@ -12,7 +12,7 @@ from physai_ros.experience.episode import Episode
 from physai_ros.policy.network import RobotPolicyNetwork
 from physai_ros.policy.observation import ObservationEncoder
 from physai_ros.policy.registry import Policy
-from physai_ros.policy.runtime import CYCLES_PER_STEP
+from physai_ros.robot.cartesian_reference import CYCLES_PER_STEP
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from scipy.stats import binomtest
-
 from physai_ros.experience.episode import Episode, Purpose
 from physai_ros.experience.store import EpisodeStore, StoreError
 from physai_ros.experience.summary import EpisodeSummary
@@ -91,6 +89,8 @@ class Share(NamedTuple):
             raise ValueError(f"interval '{method}' is not known; known are wilson and exact")
         if episodes == 0:
             return cls(0, 0, float("nan"), 0.0, 1.0)
+        from scipy.stats import binomtest  # two seconds of import that the recorder's node starts without
+
         interval = binomtest(count, episodes).proportion_ci(0.95, method)
         return cls(count, episodes, count / episodes, float(interval.low), float(interval.high))
 

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from scipy.stats import fisher_exact, mannwhitneyu
-
 from physai_ros.experience.episode import Purpose
 from physai_ros.feedback.broken import find_broken
 from physai_ros.feedback.collector import EpisodeFeedbackRecord, Share
@@ -117,6 +115,8 @@ def _training_trouble(training: TrainingFigures) -> LearningHealth | None:
 
 
 def _trend(early: list[EpisodeFeedbackRecord], late: list[EpisodeFeedbackRecord]) -> LearningHealth:
+    from scipy.stats import fisher_exact, mannwhitneyu  # two seconds of import that the trainer's node starts without
+
     size = len(late)
     before, after = (Share.of(sum(_unaided(r) for r in part), size) for part in (early, late))
     table = [[after.count, size - after.count], [before.count, size - before.count]]

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.integrate import trapezoid
 
 from physai_ros.experience.episode import Episode
 from physai_ros.feedback.smoothness import log_dimensionless_jerk, spectral_arc_length
@@ -85,6 +84,8 @@ class EpisodeMetrics:
     @classmethod
     def of(cls, episode: Episode, force_budget: float) -> EpisodeMetrics:
         """Figures of an episode of a task that allows `force_budget` [N]."""
+        from scipy.integrate import trapezoid  # a second of import that the recorder's node starts without
+
         series = episode.series
         stamps = series["stamp"]
         contact = contact_profile(stamps, series["wrench"].reshape(-1, 6)[:, :3], force_budget)

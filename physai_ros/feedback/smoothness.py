@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.integrate import trapezoid
 
 HALF_WINDOW = 0.06  # [s] of the local fit
 GRID_RATE = 100.0  # [Hz] on which the measures are taken
@@ -60,6 +59,8 @@ def smooth_velocity(stamps: np.ndarray, velocities: np.ndarray) -> SmoothVelocit
 
 def log_dimensionless_jerk(stamps: np.ndarray, velocities: np.ndarray) -> float:
     """Log dimensionless jerk of a movement, negative, nearer zero is smoother; NaN where nothing moved."""
+    from scipy.integrate import trapezoid  # a second of import that the recorder's node starts without
+
     smooth = smooth_velocity(stamps, velocities)
     if smooth is None:
         return float("nan")

@@ -13,8 +13,8 @@ from physai_ros import msg
 from physai_ros.evaluation.driving import ScriptedDriver
 from physai_ros.experience.cdr_columns import peek_u64
 from physai_ros.experience.episode import EpisodeContext, Phase, Purpose
-from physai_ros.policy.runtime import CYCLES_PER_STEP
 from physai_ros.robot.action import Intervention
+from physai_ros.robot.cartesian_reference import CYCLES_PER_STEP
 from physai_ros.robot.hold import hold_action
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec

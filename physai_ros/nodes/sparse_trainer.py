@@ -21,7 +21,7 @@ from physai_ros.policy.registry import PolicyManifest
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.ros import qos
-from physai_ros.ros.graph_trials import from_feedback
+from physai_ros.ros.feedback_record import feedback_record
 from physai_ros.ros.learning_markers import LearningMarkers
 from physai_ros.ros.lifecycle import OK, WARN, ManagedNode, run
 from physai_ros.ros.parameters import parameter
@@ -32,8 +32,7 @@ from physai_ros.training.dataset import TransitionBuilder
 from physai_ros.training.gate import GateConfig
 from physai_ros.training.samplers import SAMPLERS
 from physai_ros.training.throttle import Throttle
-from physai_ros.transfer import practice_process, side_process
-from physai_ros.transfer.own_practice import PracticePlan, practice_folder
+from physai_ros.transfer import side_process
 
 _DEFAULTS = TrainerConfig()
 _TICK = 0.02  # [s]
@@ -113,10 +112,15 @@ class SparseTrainerNode(ManagedNode):
         )
         spec = RobotSpec.load(p.robot)
         builder = TransitionBuilder(Kinematics(spec), task, chunk_steps=config.chunk_steps)
-        practice = PracticePlan(p.store, str(practice_folder(Path(p.checkpoint))), p.task, p.robot, p.seed)
-        folders = TrainingFolders(
-            Path(p.store), Path(p.registry), Path(p.checkpoint), Path(practice.folder) if p.practice else None
-        )
+        practice = None
+        if p.practice:
+            # With it comes the simulator, of which the trainer has no need otherwise: seconds at every start.
+            from physai_ros.transfer import practice_process
+            from physai_ros.transfer.own_practice import PracticePlan, practice_folder
+
+            practice = PracticePlan(p.store, str(practice_folder(Path(p.checkpoint))), p.task, p.robot, p.seed)
+        rounds = None if practice is None else Path(practice.folder)
+        folders = TrainingFolders(Path(p.store), Path(p.registry), Path(p.checkpoint), rounds)
         self._candidates = self.publisher(msg.Candidate, "candidate", qos.EVENT)
         self._statuses = self.publisher(msg.TrainingStatus, "training_status", qos.EVENT)
         self._markers = self.publisher(MarkerArray, "learning_markers", qos.EVENT)
@@ -141,7 +145,7 @@ class SparseTrainerNode(ManagedNode):
             on_candidate=self._announce,
             on_episode=self._picture.add,
         )
-        self._practice = practice_process.start(practice) if p.practice else None
+        self._practice = None if practice is None else practice_process.start(practice)
 
     def activate(self) -> None:
         """Look for what was missed."""
@@ -181,7 +185,7 @@ class SparseTrainerNode(ManagedNode):
         return "throttled" if self._credit < 0 else "training"
 
     def _on_feedback(self, message: msg.EpisodeFeedback) -> None:
-        record = with_metrics(from_feedback(message), self.parameters.store)
+        record = with_metrics(feedback_record(message), self.parameters.store)
         self._feedback[record.episode_id] = record
         if len(self._feedback) > _FEEDBACK:
             self._feedback.popitem(last=False)

@@ -18,7 +18,7 @@ from physai_ros.policy.predictor import AtOnce, Predictor, Question
 from physai_ros.policy.registry import Policy, PolicyFileError, PolicyRegistry
 from physai_ros.policy.sight import CameraMemory, Glimpse
 from physai_ros.robot.action import ALARM_LEVEL, ActionChunk, RobotAction
-from physai_ros.robot.cartesian_reference import CYCLES_PER_STEP, CartesianReference
+from physai_ros.robot.cartesian_reference import CYCLES_PER_STEP, CartesianReference, leash_for
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.robot.state import RobotState
@@ -28,13 +28,6 @@ GRIPPER_DEADBAND = 0.2
 
 
 _KEPT = 64  # chunks remembered, of which steps may still be played
-_LEASH = 0.05  # [m] by which a commanded pose may lead the set-point
-
-
-def leash_for(action_axes: Sequence[int], action_scale: Sequence[float]) -> float:
-    """Leash [m] that a task needs, given its largest displacements a policy step: longer than one such step."""
-    steps = [scale for axis, scale in zip(action_axes, action_scale, strict=True) if axis < 3]
-    return max([_LEASH, *(1.5 * step for step in steps)])
 
 
 class ActingPolicy(Protocol):

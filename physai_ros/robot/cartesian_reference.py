@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,8 +16,15 @@ from physai_ros.robot.set_point import SetPoint
 CYCLES_PER_STEP = 10
 """Control cycles in a policy step."""
 
+_LEASH = 0.05  # [m] by which a commanded pose may lead the set-point
 _ON_THE_WAY = 10  # references that may still be on their way to the driver and back
 _LATE = 3.0  # steps that a set-point may differ where references come late: safety carries on those that are missing
+
+
+def leash_for(action_axes: Sequence[int], action_scale: Sequence[float]) -> float:
+    """Leash [m] that a task needs, given its largest displacements a policy step: longer than one such step."""
+    steps = [scale for axis, scale in zip(action_axes, action_scale, strict=True) if axis < 3]
+    return max([_LEASH, *(1.5 * step for step in steps)])
 
 
 class CartesianReference:
@@ -31,7 +39,7 @@ class CartesianReference:
     limits and the safety monitor need not alter them.
     """
 
-    def __init__(self, kinematics: Kinematics, cycles_per_step: int, leash: float = 0.05) -> None:
+    def __init__(self, kinematics: Kinematics, cycles_per_step: int, leash: float = _LEASH) -> None:
         spec = kinematics.spec
         self._kinematics = kinematics
         self._cycles = cycles_per_step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -19,6 +19,7 @@ from physai_ros.experience.episode import Phase, Purpose
 from physai_ros.experience.store import EpisodeStore, StoreError
 from physai_ros.feedback.collector import EpisodeFeedbackRecord
 from physai_ros.ros import qos
+from physai_ros.ros.feedback_record import feedback_record
 from physai_ros.ros.start_overlay import StartOverlay
 from physai_ros.tasks.task import Task
 
@@ -172,7 +173,7 @@ class GraphTrials:
     def _on_feedback(self, message: msg.EpisodeFeedback) -> None:
         with self._changed:
             if message.purpose == int(Purpose.EVALUATE):
-                self._feedback[message.episode_id] = from_feedback(message)
+                self._feedback[message.episode_id] = feedback_record(message)
             self._changed.notify_all()
 
     def _on_episode(self, message: msg.EpisodeContext) -> None:
@@ -200,10 +201,3 @@ def _result(trial: Trial, feedback: EpisodeFeedbackRecord) -> TrialResult:
         cycles=feedback.samples,
         score=float(feedback.success),
     )
-
-
-def from_feedback(message: msg.EpisodeFeedback) -> EpisodeFeedbackRecord:
-    """The record that a message announces."""
-    known = [field.name for field in fields(EpisodeFeedbackRecord) if hasattr(message, field.name)]
-    values = {name: getattr(message, name) for name in known}
-    return EpisodeFeedbackRecord(**{**values, "purpose": Purpose(message.purpose)})

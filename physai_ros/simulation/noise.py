@@ -5,7 +5,6 @@ from __future__ import annotations
 from copy import copy
 
 import numpy as np
-from scipy.signal import lfilter
 
 from physai_ros.robot.state import DriverState, ObjectStates
 from physai_ros.simulation.physics import PhysicsParameters
@@ -76,6 +75,8 @@ class MeasurementNoise:
         white = np.random.default_rng([self._seed, self._index]).standard_normal((_BLOCK, size))
         keep = self._persistence
         if keep:
+            from scipy.signal import lfilter  # two seconds of import that only twins of reality need
+
             before = self._block[-1] if self._index else white[0]
             white, _ = lfilter([np.sqrt(1.0 - keep**2)], [1.0, -keep], white, axis=0, zi=keep * before[np.newaxis])
         self._block = white

@@ -9,7 +9,7 @@ import numpy as np
 from physai_ros.experience.episode import Episode, Purpose
 from physai_ros.policy.encoder import EncoderShape
 from physai_ros.policy.observation import ObservationEncoder
-from physai_ros.policy.runtime import CYCLES_PER_STEP
+from physai_ros.robot.cartesian_reference import CYCLES_PER_STEP
 from physai_ros.robot.command import CommandSource
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.tasks.task import Task

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from physai_ros.deployment.environment import graph_environment
+from physai_ros.deployment.environment import THREADS, graph_environment
 
 NODE = "import rclpy, sys; rclpy.init(); node = rclpy.create_node('n'); print('up', flush=True); sys.stdin.read()"
 
@@ -15,6 +15,15 @@ def bound_addresses(process: int) -> list[str]:
     sockets = {os.readlink(each) for each in Path(f"/proc/{process}/fd").iterdir()}
     rows = [line.split() for line in Path("/proc/net/udp").read_text().splitlines()[1:]]
     return [row[1].split(":")[0] for row in rows if f"socket:[{row[9]}]" in sockets]
+
+
+def test_numerical_libraries_have_one_thread_unless_told_otherwise():
+    script = "from physai_ros.cli.main import prepare_process; prepare_process(); "
+    script += "import torch; print(torch.get_num_threads())"
+    own = {name: value for name, value in os.environ.items() if name not in THREADS}
+    for chosen, threads in (({}, 1), (dict.fromkeys(THREADS, "2"), 2)):
+        said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=own | chosen)
+        assert said.stdout.split()[-1] == str(threads), said.stderr
 
 
 def test_a_simulated_graph_shares_no_memory_and_stays_on_the_loopback_interface():

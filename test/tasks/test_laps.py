@@ -5,7 +5,7 @@ import pytest
 
 from physai_ros.evaluation.rollout import Rollout
 from physai_ros.experience.episode import Purpose
-from physai_ros.policy.runtime import leash_for
+from physai_ros.robot.cartesian_reference import leash_for
 from physai_ros.robot.command import CommandSource
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.tasks.catalog import load_task
