@@ -24,8 +24,13 @@ def mastery(
     demonstrations: Annotated[int, typer.Option(min=1, help="Noisy ones of the task's expert.")] = 20,
     rounds: Annotated[int, typer.Option(min=1, help="Own episodes, and a policy that learned from all before.")] = 3,
     episodes: Annotated[int, typer.Option(min=1, help="Own ones of each round.")] = 60,
-    updates: Annotated[int, typer.Option(min=1, help="Gradient steps of each policy.")] = 2000,
-    objective: Annotated[str, typer.Option(help="rl: own successes are imitated; bc: the operator alone.")] = "rl",
+    updates: Annotated[
+        int, typer.Option(min=1, help="Gradient steps of each policy; of critics, after each round.")
+    ] = 2000,
+    objective: Annotated[
+        str,
+        typer.Option(help="rl: own successes are imitated; actor_critic: critics are heeded; bc: the operator alone."),
+    ] = "rl",
     sampler: Annotated[str, typer.Option(help="ast, uniform, random, prioritized or infobatch.")] = "ast",
     observation_noise: Annotated[
         float | None,

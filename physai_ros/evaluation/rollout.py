@@ -125,7 +125,7 @@ class Rollout:
         needed = ("joints",) if by_sight or not self.task.objects else ("joints", "objects")
         start = state.sequence
         self.runtime.start_episode(scenario.goal, episode_id, start)
-        self.runtime.exploration = Exploration.of_episode(exploration, seed)
+        self.runtime.exploration = Exploration.of_episode(exploration, seed, delicate=self.task.delicate)
         person = self._person if operator or demonstrate else None
         if person is not None:
             generator = np.random.default_rng([seed, 0x0B])

@@ -35,8 +35,9 @@ class TrialSettings:
     """What all trials of an evaluation share.
 
     `physics` are changes to the nominal arm by name; `operator` lets the scripted operator step in; `store` (a folder)
-    keeps every episode, with what `cameras` of `image_size` saw; `speed` is the share of full speed of policies. With a
-    seed in `twin` the arm is that twin (`simulation.twins`) in place of the nominal one.
+    keeps every episode, with what `cameras` of `image_size` saw; `speed` is the share of full speed of policies, and
+    `exploration` the spread of what they try, in shares of the action scale. With a seed in `twin` the arm is that twin
+    (`simulation.twins`) in place of the nominal one.
     """
 
     task: str
@@ -49,6 +50,7 @@ class TrialSettings:
     twin: int | None = None
     cameras: tuple[str, ...] = ()
     image_size: int = 84
+    exploration: float = 0.0
 
     def to_json(self) -> str:
         """One line of JSON; `from_json` gives the same settings back."""
@@ -161,6 +163,7 @@ class TrialRunner:
             noise=DemonstrationNoise(trial.noise_spread) if trial.noise_spread else None,
             physics=self._physics.with_values(trial.physics),
             condition=condition,
+            exploration=self._settings.exploration,
             on_cycle=look,
         )
         remaining.append(self._task.remaining(self._rollout.arm.task_state(), goal))

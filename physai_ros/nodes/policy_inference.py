@@ -327,7 +327,7 @@ class PolicyInference(ManagedNode):
             self._begun = episode.episode_id
             self._runtime.start_episode(episode.goal, episode.episode_id, episode.start_sequence)
             spread = self.parameters.exploration if episode.purpose == Purpose.TRAIN else 0.0
-            self._runtime.exploration = Exploration.of_episode(spread, episode.seed)
+            self._runtime.exploration = Exploration.of_episode(spread, episode.seed, delicate=self._task.delicate)
         return True
 
     def _take_version(self) -> bool:

@@ -105,7 +105,8 @@ class Task(ABC):
         action_scale: largest displacement a policy step of each of these axes [m or rad].
         time_limit: time after which an episode has failed [s].
         force_budget: tool force that the task allows [N].
-        delicate: whether a demonstrator is disturbed in proportion to what it does, since it could not finish else.
+        delicate: whether a demonstrator is disturbed, and a policy tries something else, in proportion to what it does,
+            since it could not finish else.
     """
 
     name: str

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from physai_ros.policy.network import Architecture
+from physai_ros.policy.exploration import TREMOR
+from physai_ros.policy.network import Architecture, RobotPolicyNetwork
 from physai_ros.policy.runtime import GRIPPER_DEADBAND
 from physai_ros.training.algorithm import Lesson
 from physai_ros.training.caution import Caution
@@ -22,6 +23,11 @@ from physai_ros.training.observed import Sight
 from physai_ros.training.pools import Batch
 from physai_ros.training.transitions import Steps
 
+UNBOUNDED = 2.0
+"""The furthest that two actions in -1 ... 1 can lie apart."""
+_DEPARTURE = 20.0  # weight of what is beyond the bound: far more than values, of at most 1, can make good
+_GRIPPER_SHARE = 0.2  # of the bound: less than the runtime takes for another command
+
 
 class ActorCritic(Imitation):
     """Imitation whose network also climbs what an ensemble of critics expects of its actions.
@@ -29,7 +35,7 @@ class ActorCritic(Imitation):
     Half of a batch are demonstrations and corrections, half are the policy's own steps (symmetric sampling: Ball et
     al., RLPD, 2023). The critics learn, from both, how likely success is after what was executed. The actor's loss is
 
-        loyalty * imitation of demonstrations and corrections - greed * value of what it would do
+        loyalty * imitation of demonstrations and corrections - greed * value of what it would do + departure
 
     (Fujimoto and Gu, "A minimalist approach to offline reinforcement learning" (TD3+BC), 2021, with the value in place
     of its normalized form, for values here lie in 0 ... 1). Loyalty fades while the critics are heeded. Where success
@@ -37,6 +43,12 @@ class ActorCritic(Imitation):
     actor heeds the critics once they have seen some of its own steps, for demonstrations alone do not tell a good
     action from a bad one, and no longer when it fails more often than imitation did (`Caution`). The critics read the
     observation's vector, also where the actor sees pictures.
+
+    `departure` keeps it within `residual_bound` of the policy that it was when it began to heed them, wherever it is
+    asked: critics know little of most actions, and an actor that may go where they are wrong comes to fail before the
+    point where it failed at first. What imitation does well enough stays as it is, and success is decided by
+    millimetres that the bound leaves free. Sources: Silver et al., "Residual policy learning", 2018; Yuan et al.,
+    "Policy decorator: Model-agnostic online refinement for large policy model", 2024 (bounded residual actions).
     """
 
     def __init__(
@@ -54,10 +66,16 @@ class ActorCritic(Imitation):
         super().__init__(architecture, config, generator, ranks)
         recipe = self._recipe = config.rl
         self.critics = CriticEnsemble(
-            architecture.observation_size, architecture.action_size, recipe.critic_sizes, recipe.critics, config.seed
+            architecture.observation_size,
+            architecture.action_size,
+            recipe.critic_sizes,
+            recipe.critics,
+            config.seed,
+            fine=recipe.fine,
         )
         self.asked = copy.deepcopy(self.critics).requires_grad_(False)
         self.critic_optimizer = torch.optim.Adam(self.critics.parameters(), lr=recipe.critic_learning_rate, fused=True)
+        self._imitator: RobotPolicyNetwork | None = None  # what acted when the critics were heeded first
         self._updates = self._experienced = self._heeded = 0
         self.caution = Caution()
 
@@ -121,7 +139,8 @@ class ActorCritic(Imitation):
         chosen = np.arange(recipe.critics)
         if explore:
             noise = self._generator.standard_normal(tuple(actions.shape), dtype=np.float32)
-            actions = actions + recipe.exploration * torch.from_numpy(noise)
+            share = TREMOR + actions[:, :-1].abs().amax(dim=1, keepdim=True) if recipe.delicate else 1.0
+            actions = actions + recipe.exploration * share * torch.from_numpy(noise)
             chosen = self._generator.permutation(recipe.critics)[: recipe.asked]
         actions = _as_played(actions)
         values = torch.sigmoid(self.asked(self._seen(steps.following), actions))
@@ -156,7 +175,10 @@ class ActorCritic(Imitation):
         if self.heeds_critics:
             actions = output.actions[:, :, 0]
             beyond = (actions.abs() - 1.0).clamp(min=0.0).square().mean()
-            loss = loss - self._recipe.greed * self._appreciated(batch.sight, actions.mean(dim=1)) + beyond
+            mean = actions.mean(dim=1)
+            loss = loss - self._recipe.greed * self._appreciated(batch.sight, mean) + beyond
+            if self._recipe.residual_bound < UNBOUNDED:
+                loss = loss + self._departure(batch.sight, mean)
         value_loss = self._value_loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
         (loss if value_loss is None else loss + value_loss).backward()
@@ -165,9 +187,27 @@ class ActorCritic(Imitation):
         return math.nan if value_loss is None else value_loss.item()
 
     def _appreciated(self, sight: Sight, actions: torch.Tensor) -> torch.Tensor:
-        """Mean value of actions (b, action_size), with a gradient for those beyond -1 ... 1 as if they were on it."""
+        """What the critics at least expect of actions (b, action_size), a mean over the batch.
+
+        Those beyond -1 ... 1 have a gradient as if they were on it. Doubt counts against an action, as in Bai et al.,
+        "Pessimistic bootstrapping for uncertainty-driven offline reinforcement learning" (PBRL), 2022.
+        """
         clipped = actions + (actions.clamp(-1.0, 1.0) - actions).detach()
-        return self.value(sight, clipped).mean()
+        if self._recipe.residual_bound < UNBOUNDED:
+            clipped = torch.cat([clipped[:, :-1], clipped[:, -1:].detach()], dim=1)
+        values = torch.sigmoid(self.asked(self._seen(sight), clipped))
+        return (values.mean(dim=0) - self._recipe.pessimism * values.std(dim=0)).mean()
+
+    def _departure(self, sight: Sight, actions: torch.Tensor) -> torch.Tensor:
+        """What it costs that actions (b, action_size) are further from what imitation taught than they may be."""
+        if self._imitator is None:
+            self._imitator = copy.deepcopy(self.average)
+        with torch.no_grad():
+            taught = self._imitator(*sight).actions[:, :, 0].mean(dim=1)
+        bounds = torch.full_like(actions, self._recipe.residual_bound)
+        bounds[:, -1] *= _GRIPPER_SHARE
+        over = ((actions - taught).abs() - bounds).clamp(min=0.0)
+        return _DEPARTURE * (over.square() + 0.2 * over).sum(dim=1).mean()
 
     def follow(self, updates: int) -> None:
         """Let what acts and what is asked follow what learns."""
@@ -182,20 +222,23 @@ class ActorCritic(Imitation):
     def snapshot(self) -> tuple[Any, ...]:
         """Copies of what `update` changes, for `restore`."""
         critics = (self.critics.state_dict(), self.critic_optimizer.state_dict())
-        return (*super().snapshot(), *copy.deepcopy(critics), self._updates, self._experienced, self._heeded)
+        counts = (self._updates, self._experienced, self._heeded, self._imitator)
+        return (*super().snapshot(), *copy.deepcopy(critics), *counts)
 
     def restore(self, snapshot: tuple[Any, ...]) -> None:
         """Undo every update since the snapshot."""
         super().restore(snapshot[:2])
         self.critics.load_state_dict(snapshot[2])
         self.critic_optimizer.load_state_dict(copy.deepcopy(snapshot[3]))
-        self._updates, self._experienced, self._heeded = snapshot[4:]
+        self._updates, self._experienced, self._heeded, self._imitator = snapshot[4:]
 
     def weights(self) -> dict[str, np.ndarray]:
         """Weights, the optimisers' memory and the counts as named arrays, for `load_weights`."""
         arrays = super().weights()
         for prefix, critics in (("critics", self.critics), ("asked", self.asked)):
             arrays |= {f"{prefix}.{name}": value.numpy().copy() for name, value in critics.state_dict().items()}
+        if self._imitator is not None:
+            arrays |= {f"imitator.{name}": value.numpy().copy() for name, value in self._imitator.state_dict().items()}
         arrays |= self._memory("critic_optimizer", self.critic_optimizer)
         counts = np.array([self._updates, self._experienced, self._heeded])
         return arrays | {"actor_critic": counts, "caution": self.caution.state()}
@@ -206,6 +249,12 @@ class ActorCritic(Imitation):
         for prefix, critics in (("critics.", self.critics), ("asked.", self.asked)):
             own = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
             critics.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in own.items()})
+        taught = {
+            name.removeprefix("imitator."): array for name, array in arrays.items() if name.startswith("imitator.")
+        }
+        self._imitator = copy.deepcopy(self.average) if taught else None
+        if self._imitator is not None:
+            self._imitator.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in taught.items()})
         self._remember("critic_optimizer", self.critic_optimizer, arrays)
         self._updates, self._experienced, self._heeded = map(int, arrays["actor_critic"])
         self.caution.restore(arrays["caution"])

@@ -16,6 +16,8 @@ class ActorCriticConfig:
         critics: members of the ensemble.
         asked: of these, how many are asked about what follows; the least of what they say is taken.
         critic_sizes: widths of a critic's layers.
+        fine: share of the action scale over which critics are told actions once more, as tanh of their share of it, as
+            the task's features are told twice; 0: they are not.
         critic_learning_rate: of the critics.
         critic_averaging: decay an update of the average of the critics that is asked.
         own_share: of a batch, steps of the policy itself; the rest are demonstrations and corrections.
@@ -25,7 +27,11 @@ class ActorCriticConfig:
         loyalty, loyalty_end: weight of imitation at first, and where it goes.
         loyalty_updates: updates over which what is above the end falls to a third.
         pride: weight of imitation of the policy's own steps in episodes that succeeded.
+        pessimism: standard deviations between the critics that are taken off what the actor makes of their word.
+        residual_bound: how far the actor may come away from what imitation had taught it when it began to heed the
+            critics, as a share of the action scale; 2 bounds nothing, below that the gripper stays as it was.
         exploration: spread of what the policy does in training about what it would do, as a share of the action scale.
+        delicate: whether that is in proportion to what it would do, as `policy.exploration` has it for the task.
         force_penalty: what a policy step with double the force budget costs; 1 is the worth of success.
         jerk_penalty: what a policy step costs in which the motion changes by the whole action scale.
     """
@@ -35,17 +41,21 @@ class ActorCriticConfig:
     critics: int = 4
     asked: int = 2
     critic_sizes: tuple[int, ...] = (128, 128)
+    fine: float = 0.1
     critic_learning_rate: float = 5e-4
     critic_averaging: float = 0.98
     own_share: float = 0.5
-    head_start: int = 4000
+    head_start: int = 3000
     actor_every: int = 2
     greed: float = 0.5
     loyalty: float = 1.0
-    loyalty_end: float = 0.1
+    loyalty_end: float = 0.2
     loyalty_updates: int = 10_000
     pride: float = 0.0
-    exploration: float = 0.15
+    pessimism: float = 1.0
+    residual_bound: float = 0.1
+    exploration: float = 0.1
+    delicate: bool = False
     force_penalty: float = 0.0
     jerk_penalty: float = 0.0
 
@@ -68,6 +78,9 @@ class ActorCriticConfig:
             "loyalty",
             "loyalty_end",
             "pride",
+            "fine",
+            "pessimism",
+            "residual_bound",
             "exploration",
             "force_penalty",
             "jerk_penalty",

@@ -22,15 +22,25 @@ class CriticEnsemble(nn.Module):
     function, so that no value can leave that range, whatever is asked about what was never seen. Sources: Kalashnikov
     et al., "QT-Opt", 2018, for the logistic value; Ball et al., "Efficient online reinforcement learning with offline
     data" (RLPD), 2023, for the ensemble and the LayerNorm, which bounds what is extrapolated.
+
+    With `fine`, actions come in twice, once as tanh(action / fine): where a millimetre decides, it is a hundredth of
+    what an action may be.
     """
 
     def __init__(
-        self, observation_size: int, action_size: int, hidden_sizes: tuple[int, ...], members: int, seed: int = 0
+        self,
+        observation_size: int,
+        action_size: int,
+        hidden_sizes: tuple[int, ...],
+        members: int,
+        seed: int = 0,
+        *,
+        fine: float = 0.0,
     ) -> None:
         super().__init__()
-        self.members = members
+        self.members, self._fine = members, fine
         generator = torch.Generator().manual_seed(seed)
-        sizes = (observation_size + action_size, *hidden_sizes, 1)
+        sizes = (observation_size + action_size * (2 if fine else 1), *hidden_sizes, 1)
         self.weights, self.biases, self.gains, self.shifts = (nn.ParameterList() for _ in range(4))
         for inputs, outputs in zip(sizes, sizes[1:], strict=False):
             bound = 1.0 / math.sqrt(inputs)
@@ -45,7 +55,8 @@ class CriticEnsemble(nn.Module):
 
     def forward(self, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Logits (members, n) for normalized observations (n, observation_size) and actions (n, action_size)."""
-        hidden = torch.cat([observations, actions], dim=-1).expand(self.members, -1, -1)
+        told = [observations, actions, torch.tanh(actions / self._fine)] if self._fine else [observations, actions]
+        hidden = torch.cat(told, dim=-1).expand(self.members, -1, -1)
         layers = zip(self.weights, self.biases, strict=True)
         for (weight, bias), gain, shift in zip(layers, self.gains, self.shifts, strict=False):
             hidden = torch.baddbmm(bias, hidden, weight)

@@ -22,9 +22,11 @@ from physai_ros.policy.registry import PolicyRegistry
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.simulation.physics import shifted_arm
 from physai_ros.tasks.catalog import load_task
+from physai_ros.training.actor_critic_config import ActorCriticConfig
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.dataset import TransitionBuilder
 from physai_ros.training.publishing import publish_policy
+from physai_ros.training.trainer import SparseTrainer
 from physai_ros.transfer.first_policy import demonstrate, warm_start
 from physai_ros.transfer.own_practice import OwnPractice, PracticePlan
 
@@ -74,8 +76,9 @@ class MasteryRun:
     """One plan at work in a folder of its own; every episode passes the safety monitor and is recorded there.
 
     Each policy is learned from all demonstrations and all own episodes so far. By the objective `rl` the quickest half
-    of the own successes are imitated, by `bc` what an operator did who stepped in and nothing else of them. What was
-    practised counts as demonstrated. The policies before are nothing but whoever made those episodes.
+    of the own successes are imitated, by `bc` what an operator did who stepped in and nothing else of them, by fresh
+    networks: the policies before are nothing but whoever made those episodes. By `actor_critic` critics judge all that
+    was done, and one network goes on. What was practised counts as demonstrated.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class MasteryRun:
         self._registry = PolicyRegistry(folder / "registry")
         self._task = load_task(plan.task)
         self._cpu = 0.0
+        self._trainer: SparseTrainer | None = None  # that goes on from round to round
 
     def run(self) -> Row:
         """What came of the plan, as one row of figures; times in seconds, forces in newtons.
@@ -112,7 +116,8 @@ class MasteryRun:
         shown = list(demonstrate(rollout, plan.demonstrations, plan.seed, DemonstrationNoise()))
         rollout.close()
         self._cpu += time.process_time() - started
-        version = self._taught(shown, builder, "bc")
+        goes_on = plan.objective == "actor_critic"
+        version = self._goes_on(shown, builder) if goes_on else self._taught(shown, builder, "bc")
         row: Row = {
             "task": plan.task,
             "seed": plan.seed,
@@ -125,10 +130,15 @@ class MasteryRun:
         practised: list[Episode] = []
         for number in range(plan.rounds):
             results = self._own_episodes(version, number)
-            own += [self._store.read(_name(plan, result.index)) for result in results]
+            fresh = [self._store.read(_name(plan, result.index)) for result in results]
+            own += fresh
             if plan.practice:
-                practised += self._practised(len(own))
-            version = self._taught([*shown, *practised, *own], builder, plan.objective, len(practised))
+                shown_now = self._practised(len(own))
+                practised, fresh = practised + shown_now, fresh + shown_now
+            if goes_on:
+                version = self._goes_on(fresh, builder)
+            else:
+                version = self._taught([*shown, *practised, *own], builder, plan.objective, len(practised))
             row["rounds"].append(
                 {
                     "successes": sum(result.success for result in results),
@@ -166,6 +176,29 @@ class MasteryRun:
         self._cpu += time.process_time() - started
         return version
 
+    def _goes_on(self, episodes: list[Episode], builder: TransitionBuilder) -> str:
+        """The version that the network becomes by going on with these episodes; the first ones are imitated."""
+        plan, started = self._plan, time.process_time()
+        if self._trainer is None:
+            self._trainer = warm_start(episodes, self._task, builder, self._recipe(), lambda _done, _total: None)
+        else:
+            for episode in episodes:
+                self._trainer.add(builder.build(episode), episode.context.episode_id)
+            for _ in range(plan.updates):
+                self._trainer.update()
+        version = publish_policy(self._trainer, self._task, self._registry).version
+        self._cpu += time.process_time() - started
+        return version
+
+    def _recipe(self) -> TrainerConfig:
+        """Of critics, for the task."""
+        plan = self._plan
+        rl = ActorCriticConfig(delicate=self._task.delicate)
+        changes = {"seed": plan.seed, "sampler": plan.sampler, "warm_start_updates": plan.updates, "rl": rl}
+        if plan.observation_noise is not None:
+            changes["observation_noise"] = plan.observation_noise
+        return TrainerConfig.of_objective(plan.objective, **changes)
+
     def _own_episodes(self, version: str, number: int) -> list[TrialResult]:
         """Training episodes of a version in scenarios of their own, kept in the store."""
         plan, first = self._plan, number * self._plan.episodes
@@ -174,7 +207,8 @@ class MasteryRun:
             Trial(index, seed, version, int(Purpose.TRAIN), _name(plan, index))
             for index, seed in enumerate(seeds, first)
         ]
-        results = self._run(trials, store=str(self._store.folder), operator=plan.operator)
+        exploration = 0.0 if self._trainer is None else self._trainer.config.exploration
+        results = self._run(trials, store=str(self._store.folder), operator=plan.operator, exploration=exploration)
         won = sum(result.success for result in results)
         helped = sum(result.interventions > 0 for result in results)
         self._on_event(
@@ -204,15 +238,15 @@ class MasteryRun:
             "failures": _counted(results),
         }
 
-    def _run(self, trials: Sequence[Trial], *, store: str = "", operator: bool = False) -> list[TrialResult]:
+    def _run(self, trials: Sequence[Trial], **settings_of_these: Any) -> list[TrialResult]:  # noqa: ANN401
+        """What came of trials; of `TrialSettings` they may have some of their own."""
         plan, started = self._plan, time.process_time()
         settings = TrialSettings(
             plan.task,
             str(self._registry.folder),
             robot=plan.robot,
             physics=shifted_arm(plan.seed).values() if plan.shifted else {},
-            store=store,
-            operator=operator,
+            **settings_of_these,
         )
         results = self._crew.run(trials, settings)
         in_this_process = not self._crew.workers

@@ -132,9 +132,21 @@ def imitation(trainer: SparseTrainer) -> float:
 
 
 def test_it_learns_from_success_and_failure_what_imitation_cannot(recipe):
-    """A bandit: demonstrations say 0, success comes of 0.5 alone."""
+    acted = acted_on_a_bandit(recipe, residual_bound=2.0)
+    assert 0.3 < float(acted[0]) < 0.7
+
+
+def test_it_goes_no_further_from_what_was_taught_than_it_may_and_the_gripper_stays(recipe):
+    for bound in (0.05, 0.15):
+        acted = acted_on_a_bandit(recipe, residual_bound=bound)
+        assert abs(float(acted[0])) < 1.3 * bound
+        assert abs(float(acted[1]) - 1.0) < 0.1
+
+
+def acted_on_a_bandit(recipe, **changes: float) -> torch.Tensor:
+    """What is done in the end where demonstrations say 0 and success comes of 0.5 alone."""
     generator = np.random.default_rng(0)
-    rl = dataclasses.replace(recipe.rl, loyalty_updates=100, greed=1.5)
+    rl = dataclasses.replace(recipe.rl, loyalty_updates=100, greed=1.5, **changes)
     trainer = SparseTrainer(3, 2, dataclasses.replace(recipe, sampler="uniform", rl=rl))
 
     def step(action: float, *, demonstrated: bool) -> Transitions:
@@ -158,13 +170,14 @@ def test_it_learns_from_success_and_failure_what_imitation_cannot(recipe):
 
     for number in range(10):
         trainer.add(step(0.0, demonstrated=True), f"demonstration-{number}")
+    for _ in range(200):
+        trainer.update(3e-3)
     for number in range(200):
         trainer.add(step(generator.uniform(-1, 1), demonstrated=False), f"own-{number}")
     for _ in range(400):
         trainer.update(3e-3)
     with torch.no_grad():
-        acted = trainer.policy_network()(torch.randn(50, 3)).actions.mean(dim=(0, 1, 2))
-    assert 0.3 < float(acted[0]) < 0.7
+        return trainer.policy_network()(torch.randn(50, 3)).actions.mean(dim=(0, 1, 2))
 
 
 def test_who_fails_more_often_than_by_imitation_returns_to_it():
@@ -298,6 +311,19 @@ def test_exploration_has_the_spread_that_was_asked_for():
     np.testing.assert_allclose(tried.std(axis=0), 0.2, atol=0.02)
     assert 0.4 < np.corrcoef(tried[1:, 0], tried[:-1, 0])[0, 1] < 0.6
     assert Exploration.of_episode(0.0, 1) is None
+
+
+@settings(deadline=None)
+@given(st.floats(0.0, 0.9), st.floats(0.05, 0.5))
+def test_what_a_delicate_task_has_tried_is_in_proportion_to_what_was_decided(size, spread):
+    decided = np.array([[size, 0.0, 0.0, 0.3]])
+    steps = [
+        Exploration.of_episode(spread, 5, delicate=delicate).disturbed(decided)[0] - decided[0]
+        for delicate in (True, False)
+    ]
+    inside = np.abs(decided[0] + steps[1]) < 1.0
+    np.testing.assert_allclose(steps[0][:3][inside[:3]], (size + 0.1) * steps[1][:3][inside[:3]], atol=1e-9)
+    assert steps[0][3] == 0.0
 
 
 class _Still:

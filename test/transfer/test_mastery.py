@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from physai_ros.cli.main import app
 from physai_ros.evaluation.parallel import TrialCrew
+from physai_ros.evaluation.rollout import Rollout
 from physai_ros.experience.episode import Purpose
 from physai_ros.experience.store import EpisodeStore
 from physai_ros.policy.registry import PolicyRegistry
+from physai_ros.robot.spec import RobotSpec
+from physai_ros.tasks.catalog import load_task
+from physai_ros.tasks.task import Scenario
 from physai_ros.transfer.mastery import MasteryPlan, MasteryRun
 
 PLAN = MasteryPlan("reach", demonstrations=4, rounds=2, episodes=3, updates=150, held_out=4)
@@ -69,6 +74,22 @@ def test_after_a_round_the_expert_shows_it_with_the_physics_that_own_recordings_
     assert len(simulated) == 3
     assert {each.context.purpose for each in simulated.values()} == {Purpose.DEMONSTRATE}
     assert any("3 demonstrations with the physics that 2 own episodes tell of" in text for text in told)
+
+
+def test_with_critics_one_policy_goes_on_and_explores(tmp_path):
+    plan = replace(PLAN, objective="actor_critic", sampler="uniform", updates=30)
+    row = MasteryRun(plan, tmp_path, TrialCrew(0)).run()
+    registry = PolicyRegistry(tmp_path / "registry")
+    assert registry.versions() == ("000001", "000002", "000003") and len(row["rounds"]) == plan.rounds
+    store = EpisodeStore(tmp_path / "episodes", create=False)
+    episode = store.read(next(iter(store.summaries())))
+    quiet = Rollout(RobotSpec.load("fr3_sim"), load_task("reach"))
+    quiet.runtime.load(registry, "000001")
+    alone = quiet.run(Scenario.from_json(episode.context.scenario_json), episode.context.seed, Purpose.TRAIN)
+    quiet.close()
+    count = min(len(alone), len(episode))
+    proposed = [each.series["commanded_positions"][:count] for each in (alone, episode)]
+    assert np.abs(proposed[0] - proposed[1]).max() > 1e-3
 
 
 def test_a_bench_that_is_run_again_goes_on_from_its_rows(tmp_path):
