@@ -132,7 +132,7 @@ def imitation(trainer: SparseTrainer) -> float:
 
 
 def test_it_learns_from_success_and_failure_what_imitation_cannot(recipe):
-    acted = acted_on_a_bandit(recipe, residual_bound=2.0)
+    acted = acted_on_a_bandit(recipe, residual_bound=2.0, fine=0.0, pessimism=0.0)
     assert 0.3 < float(acted[0]) < 0.7
 
 
