@@ -26,6 +26,7 @@ from physai_ros.ros.learning_markers import LearningMarkers
 from physai_ros.ros.lifecycle import OK, WARN, ManagedNode, run
 from physai_ros.ros.parameters import parameter
 from physai_ros.tasks.catalog import load_task
+from physai_ros.training.actor_critic_config import ActorCriticConfig
 from physai_ros.training.background import BackgroundTraining, TrainingFolders
 from physai_ros.training.config import HINDSIGHT, OBJECTIVES, TrainerConfig
 from physai_ros.training.dataset import TransitionBuilder
@@ -109,6 +110,7 @@ class SparseTrainerNode(ManagedNode):
             hindsight=p.hindsight,
             advantage=p.advantage,
             weighting=p.weighting,
+            rl=ActorCriticConfig(delicate=task.delicate),
         )
         spec = RobotSpec.load(p.robot)
         builder = TransitionBuilder(Kinematics(spec), task, chunk_steps=config.chunk_steps)

@@ -19,6 +19,7 @@ from physai_ros.policy.registry import PolicyRegistry
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.simulation.physics import PhysicsParameters
 from physai_ros.tasks.catalog import load_task
+from physai_ros.training.actor_critic_config import ActorCriticConfig
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.dataset import TransitionBuilder
 from physai_ros.training.publishing import publish_policy
@@ -60,6 +61,7 @@ class ControlArm:
             seed=self.seed,
             warm_start_updates=self.warm_start_updates,
             updates_per_episode=self.updates_per_episode,
+            rl=ActorCriticConfig(delicate=task.delicate),
         )
         builder = TransitionBuilder(rollout.arm.kinematics, task, chunk_steps=config.chunk_steps)
         demonstrations = list(EpisodeStore(self.demonstrations, create=False).episodes(Purpose.DEMONSTRATE))

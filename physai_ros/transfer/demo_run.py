@@ -28,6 +28,7 @@ from physai_ros.policy.registry import PolicyRegistry
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.simulation.physics import PhysicsParameters, shifted_arm
 from physai_ros.tasks.catalog import load_task
+from physai_ros.training.actor_critic_config import ActorCriticConfig
 from physai_ros.training.config import TrainerConfig
 from physai_ros.transfer.control_arm import ControlArm, result_of, start
 from physai_ros.transfer.first_policy import NOISE, first_policy
@@ -75,7 +76,12 @@ class DemoPlan:
         """The recipe of the trainer."""
         more = {"updates_per_episode": _CRITICS_UPDATES} if self.objective == "actor_critic" else {}
         return TrainerConfig.of_objective(
-            self.objective, sampler=self.sampler, seed=self.seed, warm_start_updates=WARM_START_UPDATES, **more
+            self.objective,
+            sampler=self.sampler,
+            seed=self.seed,
+            warm_start_updates=WARM_START_UPDATES,
+            rl=ActorCriticConfig(delicate=load_task(self.task).delicate),
+            **more,
         )
 
 
