@@ -45,6 +45,7 @@ def mastery(
     workers: Workers = None,
     cluster: Cluster = "",
     results: Annotated[Path | None, typer.Option(help="Rows are kept here; run again, it goes on.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw success over own episodes to this PNG.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The first.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
@@ -91,6 +92,10 @@ def mastery(
                     file.add(row)
                 rows.append(row)
     console.print(_table(rows))
+    if picture is not None:
+        from physai_ros.cli.mastery_picture import draw_mastery
+
+        draw_mastery(rows, picture)
     if json_file is not None:
         write_json(json_file, "bench mastery", seed, figures(rows), rows=rows)
 

@@ -93,12 +93,14 @@ def test_with_critics_one_policy_goes_on_and_explores(tmp_path):
 
 
 def test_a_bench_that_is_run_again_goes_on_from_its_rows(tmp_path):
-    rows, figures = tmp_path / "rows.jsonl", tmp_path / "figures.json"
+    rows, figures, picture = (tmp_path / name for name in ("rows.jsonl", "figures.json", "picture.png"))
     command = "bench mastery --tasks reach --demonstrations 3 --rounds 1 --episodes 2 --updates 30 --held-out 2"
     arguments = [*command.split(), "--workers", "0", "--results", str(rows), "--json", str(figures)]
+    arguments += ["--picture", str(picture)]
     assert CliRunner().invoke(app, [*arguments, "--seeds", "1"]).exit_code == 0
     first = rows.read_text()
     assert CliRunner().invoke(app, [*arguments, "--seeds", "2"]).exit_code == 0
     assert rows.read_text().startswith(first) and len(rows.read_text().splitlines()) == 2
+    assert picture.read_bytes().startswith(b"\x89PNG")
     found = json.loads(figures.read_text())["figures"]
     assert 0.0 <= found["reach_after_lower"] <= found["reach_after"] <= found["reach_after_upper"] <= 1.0
