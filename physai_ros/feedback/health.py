@@ -15,7 +15,7 @@ LEAST_EPISODES = 10
 WINDOW = 20
 SIGNIFICANT = 0.1  # one-sided; a hint for a person, no verdict on a policy
 BROKEN = 0.01
-MASTERED = 0.8  # lower bound of success from which there is little left to learn
+MASTERED = 0.9  # share of successes without help from which there is little left to learn
 LOST_SHARE = 0.2
 LEAST_OFFERED = 2000  # samples before the trainer's figures say anything
 LARGEST_GRADIENT, LEAST_GRADIENT, LEAST_SPREAD = 1e4, 1e-9, 1e-6
@@ -127,7 +127,7 @@ def _trend(early: list[EpisodeFeedbackRecord], late: list[EpisodeFeedbackRecord]
             f"{evidence}: it has got worse",
             "roll the policy back; check cameras, joint order and the success test",
         )
-    if after.lower >= MASTERED:
+    if size >= WINDOW // 2 and after.count >= MASTERED * size:
         return LearningHealth(HealthState.LEARNING, f"{evidence}: there is little left to learn")
     if fisher_exact(table, "greater").pvalue < SIGNIFICANT:
         return LearningHealth(HealthState.LEARNING, evidence)

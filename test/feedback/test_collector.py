@@ -56,6 +56,8 @@ def test_intervals_hold_the_rate_and_the_exact_one_is_wider(count, episodes):
         ([0] * 5, HealthState.NOT_STARTED),
         ([0] * 15 + [1, 0] * 4 + [1] * 17, HealthState.LEARNING),
         ([1] * 60, HealthState.LEARNING),
+        ([1] * 18 + [0, 0] + [1] * 18 + [0, 0], HealthState.LEARNING),  # there is little left to learn
+        ([1] * 16 + [0] * 4 + [1] * 16 + [0] * 4, HealthState.STUCK),
         ([0, 0, 1] * 20, HealthState.STUCK),
         ([1] * 20 + [0] * 20, HealthState.BROKEN),
     ],
