@@ -134,8 +134,8 @@ def _table(rows: Sequence[Row]) -> Table:
             _short(row["task"]),
             str(row["seed"]),
             _of(row["before"]),
-            "/".join(str(each["successes"]) for each in row["rounds"]),
-            "/".join(str(each["helped"]) for each in row["rounds"]),
+            _by_round([each["successes"] for each in row["rounds"]]),
+            _by_round([each["helped"] for each in row["rounds"]]),
             _of(last),
             f"{100 * last['lower']:.0f}-{100 * last['upper']:.0f}",
             f"{last['seconds']:.1f}",
@@ -149,6 +149,12 @@ def _table(rows: Sequence[Row]) -> Table:
 def _short(task: str) -> str:
     """The name of a task without where it is found."""
     return task.rpartition(":")[2]
+
+
+def _by_round(counts: Sequence[int]) -> str:
+    """One number a round; of many rounds the first and the last two."""
+    told = [str(count) for count in counts]
+    return "/".join(told if len(told) <= 4 else [*told[:2], "..", *told[-2:]])
 
 
 def _of(judged: Row) -> str:
