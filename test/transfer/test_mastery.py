@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,3 +105,18 @@ def test_a_bench_that_is_run_again_goes_on_from_its_rows(tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
     found = json.loads(figures.read_text())["figures"]
     assert 0.0 <= found["reach_after_lower"] <= found["reach_after"] <= found["reach_after_upper"] <= 1.0
+
+
+def test_the_documentation_has_the_rows():
+    root = Path(__file__).parents[2]
+    rows = [json.loads(line) for line in (root / "benchmarks/mastery/rows.jsonl").read_text().splitlines()]
+    text = (root / "docs/reinforcement_learning.md").read_text()
+    in_words = {("pick_place", "actor_critic")}
+    plans = [(row, row["plan"]) for row in rows]
+    told = [row for row, plan in plans if not plan.get("shifted") and (plan["task"], plan["objective"]) not in in_words]
+    assert len(told) == 9
+    for row in told:
+        after, shown = row["after"], row["demonstrated_seconds"]
+        bounds = f"{100 * after['lower']:.0f} to {100 * after['upper']:.0f}"
+        cells = f"{after['successes']} % ({bounds}) | {after['seconds']:.1f} s ({shown:.1f} s) | "
+        assert cells + f"{after['peak_force']:.0f} N" in text, (row["task"], row["seed"], cells)
