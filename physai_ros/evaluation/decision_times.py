@@ -122,6 +122,26 @@ def solve_times(count: int, seed: int, *, rows: int = 16) -> np.ndarray:
     return times
 
 
+def plain_times(length: float, count: int) -> np.ndarray:
+    """Wall times (count,) [s] of always the same arithmetic, of about `length` [s]: how the machine alone scatters."""
+    matrix, start = np.full((7, 7), 1.0 / 7.0), np.ones(7)
+
+    def time_of(rounds: int) -> float:
+        vector = start
+        began = time.perf_counter()
+        for _ in range(rounds):
+            vector = np.minimum(matrix @ vector, 1.0)
+        return time.perf_counter() - began
+
+    once = float(np.median([time_of(100) for _ in range(100)])) / 100
+    rounds, times = max(round(length / once), 1), np.empty(count)
+    for index in range(count):
+        times[index] = time_of(rounds)
+        if index % _PAUSE_EVERY == 0:
+            time.sleep(_PAUSE)
+    return times
+
+
 def _state(spec: RobotSpec, sequence: int, measured: np.ndarray, commanded: np.ndarray) -> DriverState:
     zeros = np.zeros(len(measured))
     return DriverState(
