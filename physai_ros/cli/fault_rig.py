@@ -15,20 +15,13 @@ from physai_ros.cli.fault_record import Record
 from physai_ros.cli.fault_relay import REMAPPINGS, Relay
 from physai_ros.cli.live_graph import live_graph
 from physai_ros.deployment.supervised import SupervisedGraph
-from physai_ros.evaluation.driving import DemonstrationNoise
-from physai_ros.evaluation.rollout import Rollout
 from physai_ros.ros import qos
 from physai_ros.ros.graph_monitor import GraphMonitor
-from physai_ros.training.config import TrainerConfig
-from physai_ros.transfer.first_policy import first_policy
 
 TASK = "physai_ros.tasks.laps:Laps"
 OBJECT_TIMEOUT = 0.05
 """Age at which object poses are stale in the rig [s]; they come at 100 Hz there."""
-_DEMONSTRATIONS, _SHOWN, _UPDATES = 6, 20, 300
-"""Demonstrations, laps in each of them, and updates; an episode of the rig has far more laps, all alike."""
-_NOISE = DemonstrationNoise(0.15, 0.5)
-"""Of them: a policy that never saw the way back to its lap creeps for half a minute where a fault has left it."""
+_DEMONSTRATIONS = 2  # of three minutes each
 
 
 class Rig:
@@ -91,27 +84,12 @@ def fault_rig(seed: int, namespace: str, run: Path | None = None) -> Iterator[Ri
         seed,
         namespace=namespace,
         run=run,
+        demonstrations=_DEMONSTRATIONS,
         remappings=REMAPPINGS,
         beside=beside,
         more=settings,
-        prepare=lambda rollout, folder: _first_policy(rollout, folder, seed),
     ) as (graph, monitor):
         yield Rig(graph, monitor, relays[0], seed)
-
-
-def _first_policy(rollout: Rollout, folder: Path, seed: int) -> None:
-    """Make the folder of a run ready, with a policy that goes round and round."""
-    rollout.task.laps = _SHOWN
-    first_policy(
-        rollout,
-        folder,
-        TrainerConfig(seed=seed, warm_start_updates=_UPDATES),
-        demonstrations=_DEMONSTRATIONS,
-        seed=seed,
-        noise=_NOISE,
-        on_demonstration=lambda _done, _total: None,
-        on_update=lambda _done, _total: None,
-    )
 
 
 def wait_until(condition: Callable[[], object], seconds: float) -> bool:
