@@ -10,7 +10,7 @@ help:
 	@echo "make test       style, floors and tests: what CI runs first (ARGS='-k name')"
 	@echo "make test-full  the same with the long soaks"
 	@echo "make test-robots  drivers of real arms by their vendors' clients, against emulated robots; CI runs it as well"
-	@echo "make test-faults  the fault matrix against the live graph, every fault five times (about 30 minutes); CI runs it as well"
+	@echo "make test-faults  the fault matrix against the live graph, every fault five times (about 20 minutes); CI runs it as well"
 	@echo "make bench      every bench (ARGS='latency' for one)"
 	@echo "make lint       style and floors alone"
 
