@@ -51,7 +51,7 @@ def training(
     from physai_ros.cli.results import made_by, write_json
     from physai_ros.cli.sampler_study import PUBLISHED, SIGNALS, RowFile, StudyPlan, kind_of
     from physai_ros.cli.training_claims import BEGIN, END, ratio_to_uniform, table_of
-    from physai_ros.cli.training_problems import ARM_TASKS, METAWORLD_TASKS
+    from physai_ros.cli.training_problems import ARM_TASKS, METAWORLD_TASKS, problem_of
 
     every = [*(ARM_TASKS if full else ARM_TASKS[:1]), *(METAWORLD_TASKS if metaworld_python is not None else ())]
     names = [name for name in tasks.split(",") if name] or every
@@ -72,7 +72,7 @@ def training(
     with ExitStack() as opened, Progress(transient=True, console=console) as progress:
         studies = []
         for name in names:
-            problem = opened.enter_context(closing(_problem(name, metaworld_python)))
+            problem = opened.enter_context(closing(problem_of(name, metaworld_python)))
             many, grid = (80, _FULL_METAWORLD) if name in METAWORLD_TASKS else (40, _FULL)
             checkpoints, episodes = (grid, many) if full else (_SMOKE, 10)
             plan = StudyPlan(checkpoints, episodes, rollouts or (100 if full else 20), wrong_labels)
@@ -90,16 +90,6 @@ def training(
         typer.echo(f"{BEGIN}\n{table_of(rows)}\n{END}")
     if json_file is not None:
         write_json(json_file, "bench training", seed, _figures(rows, ratios.get("ast")), rows=rows)
-
-
-def _problem(name: str, python: Path | None) -> Problem:
-    from physai_ros.cli.training_problems import METAWORLD_TASKS, ArmProblem, MetaworldProblem
-
-    if name not in METAWORLD_TASKS:
-        return ArmProblem(name)
-    if python is None:
-        raise ValueError(f"{name} is a task of MetaWorld: name an interpreter that has it with --metaworld-python")
-    return MetaworldProblem(name, python)
 
 
 class _Study:

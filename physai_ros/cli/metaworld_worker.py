@@ -10,6 +10,7 @@ import functools
 import itertools
 import json
 import os
+import pickle
 import sys
 import time
 import warnings
@@ -81,17 +82,7 @@ def collect(task: str, count: int, seed: int, steps: int, out: str) -> dict[str,
         tried += 1
         if tried > 5 * count:
             raise RuntimeError(f"the scripted policy of {task} succeeded {len(lengths)} times in {tried}")
-        noise, held, rows = generator.choice(_NOISES), 0, []
-        observation, _ = environment.reset()
-        for _ in range(steps):
-            action = np.clip(expert.get_action(observation.astype(np.float64)), -1, 1).astype(np.float32)
-            done = np.clip(action + noise * generator.standard_normal(len(action)), -1, 1).astype(np.float32)
-            seen = observation.astype(np.float32)
-            observation, _, terminated, truncated, info = environment.step(done)
-            rows.append((seen, action, done, info["success"] > 0))
-            held += info["success"] > 0
-            if held >= _HELD_SUCCESS or terminated or truncated:
-                break
+        rows, observation, held = _shown(environment, expert, generator.choice(_NOISES), generator, steps)
         if held:
             observations += [row[0] for row in rows]
             actions += [row[1] for row in rows]
@@ -111,6 +102,67 @@ def collect(task: str, count: int, seed: int, steps: int, out: str) -> dict[str,
         lengths=np.array(lengths),
     )
     return {"tried": tried}
+
+
+def _shown(
+    environment: Any,  # noqa: ANN401
+    expert: Any,  # noqa: ANN401
+    noise: float,
+    generator: np.random.Generator,
+    steps: int,
+) -> tuple[list[tuple], np.ndarray, bool]:
+    """One demonstration: what was seen, meant and done and whether the goal was reached, by step; what is seen at its
+    end; and whether it succeeded.
+    """  # noqa: D205
+    held, rows = 0, []
+    observation, _ = environment.reset()
+    for _ in range(steps):
+        action = np.clip(expert.get_action(observation.astype(np.float64)), -1, 1).astype(np.float32)
+        done = np.clip(action + noise * generator.standard_normal(len(action)), -1, 1).astype(np.float32)
+        seen = observation.astype(np.float32)
+        observation, _, terminated, truncated, info = environment.step(done)
+        rows.append((seen, action, done, info["success"] > 0))
+        held += info["success"] > 0
+        if held >= _HELD_SUCCESS or terminated or truncated:
+            break
+    return rows, observation, bool(held)
+
+
+def bounds(task: str) -> list[list[float]]:
+    """Lowest and highest of each number that a start of the task is drawn from."""
+    space = starts(task, 0)[0]()._random_reset_space
+    return [space.low.tolist(), space.high.tolist()]
+
+
+@functools.lru_cache(maxsize=4)
+def _world(task: str) -> Any:  # noqa: ANN401
+    return starts(task, 0)[0]()
+
+
+def _put(task: str, start: list[float]) -> Any:  # noqa: ANN401
+    """The task's environment, set to a start of one's own."""
+    like, environment = starts(task, 0)[1][0], _world(task)
+    environment.set_task(like._replace(data=pickle.dumps(pickle.loads(like.data) | {"rand_vec": np.array(start)})))
+    return environment
+
+
+def attempt(task: str, policy: str, start: list[float], steps: int) -> bool:
+    """Whether a policy reaches the goal from a start."""
+    return _reaches(_put(task, start), NumpyPolicy(policy), steps)
+
+
+def show(task: str, start: list[float], seed: int, steps: int, out: str) -> bool:
+    """Write a demonstration from a start, and whether it succeeded; one that noise spoils is shown again without."""
+    from metaworld.policies import ENV_POLICY_MAP
+
+    expert, generator = ENV_POLICY_MAP[task](), np.random.default_rng(seed)
+    for noise in (generator.choice(_NOISES), 0.0):
+        rows, _, success = _shown(_put(task, start), expert, noise, generator, steps)
+        if success:
+            break
+    columns = {name: np.array([row[place] for row in rows]) for place, name in enumerate(("observations", "actions"))}
+    np.savez(out, **columns, lengths=np.array([len(rows)]))
+    return success
 
 
 def practise(
@@ -152,26 +204,28 @@ def judge(
     act: Callable[[np.ndarray], np.ndarray], task: str, count: int, seed: int, first: int, steps: int
 ) -> list[bool]:
     """The same of anything that acts on an observation."""
-    outcomes = []
-    for environment in itertools.islice(worlds(task, _JUDGED, seed, first), count):
-        observation, _ = environment.reset()
-        success = False
-        for _ in range(steps):
-            observation, _, terminated, truncated, info = environment.step(act(observation))
-            success = bool(info["success"] > 0)
-            if success or terminated or truncated:
-                break
-        outcomes.append(success)
-    return outcomes
+    return [_reaches(each, act, steps) for each in itertools.islice(worlds(task, _JUDGED, seed, first), count)]
+
+
+def _reaches(environment: Any, act: Callable[[np.ndarray], np.ndarray], steps: int) -> bool:  # noqa: ANN401
+    observation, _ = environment.reset()
+    for _ in range(steps):
+        observation, _, terminated, truncated, info = environment.step(act(observation))
+        if info["success"] > 0:
+            return True
+        if terminated or truncated:
+            break
+    return False
 
 
 def serve(requests: TextIO, answers: TextIO) -> None:
     """Answer until there are no more requests; a request that fails is answered with its error."""
     import metaworld  # noqa: F401 an interpreter that has none ends here, which the bench understands
 
+    actions = {each.__name__: each for each in (collect, practise, evaluate, bounds, attempt, show)}
     for line in requests:
         request = json.loads(line)
-        action = {"collect": collect, "practise": practise, "evaluate": evaluate}[request.pop("do")]
+        action = actions[request.pop("do")]
         try:
             answer = {"result": action(**request)}
         except Exception as error:  # noqa: BLE001 whatever it is, the bench has to hear of it

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 if TYPE_CHECKING:
+    from physai_ros.cli.training_problems import MetaworldProblem
     from physai_ros.evaluation.learning_curves import Crossing, PairedRatio
     from physai_ros.evaluation.rollout import Rollout
     from physai_ros.experience.episode import Episode
@@ -19,13 +21,23 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-ARMS: dict[str, tuple[str, bool]] = {
-    "uniform": ("uniform", False),
-    "failure": ("failure", False),
-    "significance": ("significance", False),
-    "significance+policy": ("significance", True),
+
+class Choice(NamedTuple):
+    """How an arm of the study chooses: method of the selector, and what the policy is asked before an episode."""
+
+    method: str
+    ask: bool = False
+    rehearse: bool = False
+
+
+ARMS = {
+    "uniform": Choice("uniform"),
+    "failure": Choice("failure"),
+    "significance": Choice("significance"),
+    "significance+policy": Choice("significance", ask=True),
+    "rehearsal": Choice("uniform", rehearse=True),
 }
-"""Arm -> method of the selector, and whether it asks the policy about start states."""
+"""Arms by name: start states judged (`ask`), or whole scenarios tried in the simulator (`rehearse`)."""
 
 LEAST_PAIRS = 10
 """Seeds of a task from which on an interval is given: the bootstrap of a few pairs is far too narrow."""
@@ -36,7 +48,8 @@ class ScenarioPlan:
     """What is the same for all arms of a seed.
 
     Attributes:
-        task: that is learned on the shifted arm of the seed, from demonstrations in the nominal simulator.
+        task: that is learned on the shifted arm of the seed, from demonstrations in the nominal simulator; or one of
+            MetaWorld, in its own world.
         episodes: on the arm, of each arm of the study.
         every: episodes between checkpoints; the policy of each is judged.
         rollouts: held-out uniform scenarios at every checkpoint, the same for all arms of a seed, by `BareRollout`.
@@ -55,12 +68,23 @@ class ScenarioPlan:
 
 
 def run_seed(
-    plan: ScenarioPlan, arms: Iterable[str], seed: int, find: Callable[..., Row | None], add: Callable[[Row], None]
+    plan: ScenarioPlan,
+    arms: Iterable[str],
+    seed: int,
+    find: Callable[..., Row | None],
+    add: Callable[[Row], None],
+    metaworld: MetaworldProblem | None = None,
 ) -> list[Row]:
-    """Rows of all arms on one seed; `find` gives a row that is there already, `add` keeps a new one."""
+    """Rows of all arms on one seed; `find` gives a row that is there already, `add` keeps a new one.
+
+    `metaworld` is the task of the plan where it is one of MetaWorld.
+    """
     keys = {arm: {"arm": arm, "seed": seed, **plan.key()} for arm in arms}
     missing = [arm for arm, key in keys.items() if find(**key) is None]
-    if missing:
+    if missing and metaworld is not None:
+        for arm in missing:
+            add(keys[arm] | _try_starts(plan, ARMS[arm], seed, metaworld))
+    elif missing:
         from physai_ros.evaluation.rollout import Rollout
         from physai_ros.robot.spec import RobotSpec
         from physai_ros.simulation.physics import shifted_arm
@@ -79,14 +103,14 @@ def run_seed(
 
 def _learn(
     plan: ScenarioPlan,
-    method: tuple[str, bool],
+    choice: Choice,
     seed: int,
     rollout: Rollout,
     builder: TransitionBuilder,
     demonstrations: list[Episode],
 ) -> Row:
     """Success at every checkpoint of one arm, and what the operator had to do."""
-    from physai_ros.cli.bare_rollout import BareRollout
+    from physai_ros.evaluation.bare_rollout import BareRollout
     from physai_ros.evaluation.scenario_sets import scenario_of, scenario_seeds
     from physai_ros.policy.acting import ActingNetwork
     from physai_ros.policy.registry import PolicyRegistry
@@ -108,8 +132,14 @@ def _learn(
             versions.append(candidate)
             return True
 
-        curriculum, ask = method
-        learning = LearningPlan(plan.episodes, plan.every, seed=seed, curriculum=curriculum, ask_policy=ask)
+        learning = LearningPlan(
+            plan.episodes,
+            plan.every,
+            seed=seed,
+            curriculum=choice.method,
+            ask_policy=choice.ask,
+            rehearse=choice.rehearse,
+        )
         result = learn_on_arm(rollout, trainer, registry, learning, take)
         bare = BareRollout(rollout.spec, rollout.task, shifted_arm(seed))
         success = []
@@ -118,10 +148,33 @@ def _learn(
             numbers = scenario_seeds("held_out", seed, plan.rollouts)
             won = [bare.succeeds(policy, scenario_of(rollout.task, number), number) for number in numbers]
             success.append(sum(won) / len(won))
+    return _row(plan, success, result.interventions, sum(result.own_success), result.rehearsals)
+
+
+def _try_starts(plan: ScenarioPlan, choice: Choice, seed: int, problem: MetaworldProblem) -> Row:
+    from physai_ros.cli.metaworld_scenarios import try_starts
+
+    if choice.ask:
+        raise ValueError("start states of MetaWorld are judged by nobody: leave out the arms that ask the policy")
+    found = try_starts(
+        problem,
+        choice.method,
+        rehearse=choice.rehearse,
+        demonstrations=plan.demonstrations,
+        episodes=plan.episodes,
+        every=plan.every,
+        rollouts=plan.rollouts,
+        seed=seed,
+    )
+    return _row(plan, found.success, found.interventions, found.own_success, found.rehearsals)
+
+
+def _row(plan: ScenarioPlan, success: Sequence[float], interventions: int, own_success: int, rehearsals: int) -> Row:
     return {
         "curve": [{"episodes": index * plan.every, "success": share} for index, share in enumerate(success)],
-        "interventions": result.interventions,
-        "own_success": sum(result.own_success),
+        "interventions": interventions,
+        "own_success": own_success,
+        "rehearsals": rehearsals,
     }
 
 
@@ -167,11 +220,12 @@ def figures(rows: Sequence[Row], arm: str = "significance") -> dict[str, float]:
 
 def scenarios(
     full: Annotated[bool, typer.Option("--full", help="Ten seeds, 100 rollouts a checkpoint: takes hours.")] = False,
-    task: Annotated[str, typer.Option(help="A task by name.")] = "pick_place",
-    arms: Annotated[str, typer.Option(help="Names, by commas.")] = ",".join(ARMS),
+    task: Annotated[str, typer.Option(help="A task by name, or one of MetaWorld.")] = "pick_place",
+    arms: Annotated[str, typer.Option(help="By commas; empty: all that can be had.")] = "",
     seeds: Annotated[int, typer.Option(min=0, help="How many; 0: 2, or 10 with --full.")] = 0,
     episodes: Annotated[int, typer.Option(min=8, help="On the arm, of each arm of the study.")] = 48,
     rollouts: Annotated[int, typer.Option(min=0, help="At each checkpoint; 0: 20, or 100 with --full.")] = 0,
+    metaworld_python: Annotated[Path | None, typer.Option(help="Interpreter that has MetaWorld.")] = None,
     results: Annotated[Path | None, typer.Option(help="Rows are kept here; run again, it goes on.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
@@ -183,8 +237,11 @@ def scenarios(
 
     from physai_ros.cli.results import made_by, write_json
     from physai_ros.cli.sampler_study import RowFile
+    from physai_ros.cli.training_problems import METAWORLD_TASKS
 
-    names = [name for name in arms.split(",") if name]
+    names = [name for name in arms.split(",") if name] or [
+        name for name, choice in ARMS.items() if not (choice.ask and task in METAWORLD_TASKS)
+    ]
     unknown = [name for name in names if name not in ARMS]
     if unknown or "uniform" not in names or len(names) < 2:
         raise ValueError(f"arms are {arms!r}; expected uniform and some of: {', '.join(ARMS)}")
@@ -192,8 +249,9 @@ def scenarios(
     file, console = RowFile(results, made_by()), Console()
     numbers = range(seed, seed + (seeds or (10 if full else 2)))
     rows: list[Row] = []
-    for number in track(numbers, description=task, console=console, transient=True):
-        rows += run_seed(plan, names, number, file.find, lambda row: file.add(row | file.made_by))
+    with _world_of(task, metaworld_python) as metaworld:
+        for number in track(numbers, description=task, console=console, transient=True):
+            rows += run_seed(plan, names, number, file.find, lambda row: file.add(row | file.made_by), metaworld)
     table = Table(title=f"{task}: success by episodes on the arm", title_justify="left")
     for name in ("arm", *(str(point["episodes"]) for point in rows[0]["curve"]), "take-overs", "ratio to 90 %"):
         table.add_column(name, justify="left" if name == "arm" else "right")
@@ -210,3 +268,10 @@ def scenarios(
     if json_file is not None:
         best = next(name for name in ("significance", *names) if name in names and name != "uniform")
         write_json(json_file, "bench scenarios", seed, figures(rows, best), rows=rows)
+
+
+def _world_of(task: str, python: Path | None) -> AbstractContextManager[MetaworldProblem | None]:
+    from physai_ros.cli.training_problems import METAWORLD_TASKS, MetaworldProblem, problem_of
+
+    problem = problem_of(task, python) if task in METAWORLD_TASKS else None
+    return closing(problem) if isinstance(problem, MetaworldProblem) else nullcontext()

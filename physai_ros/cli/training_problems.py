@@ -7,6 +7,7 @@ import os
 import subprocess
 import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class ArmProblem(Problem):
     """A task on the simulated arm: demonstrated with safety monitor and driver in the loop, judged without them."""
 
     def __init__(self, task: str) -> None:
-        from physai_ros.cli.bare_rollout import BareRollout
+        from physai_ros.evaluation.bare_rollout import BareRollout
         from physai_ros.evaluation.rollout import Rollout
         from physai_ros.robot.spec import RobotSpec
         from physai_ros.tasks.catalog import load_task
@@ -121,6 +122,23 @@ class MetaworldProblem(Problem):
             found.append(_ended(transitions, done[rows], success=True))
         return found
 
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Lowest and highest of the numbers that a start is drawn from, named by their place."""
+        low, high = self._ask(do="bounds", task=self.name)
+        return {f"start_{place}": pair for place, pair in enumerate(zip(low, high, strict=True))}
+
+    def masters(self, network: RobotPolicyNetwork, start: Mapping[str, float]) -> bool:
+        """Whether a policy reaches the goal from a start within 300 steps."""
+        policy, numbers = self._written(network), list(start.values())
+        return self._ask(do="attempt", task=self.name, policy=policy, start=numbers, steps=METAWORLD_STEPS)
+
+    def shown_from(self, start: Mapping[str, float], seed: int) -> Transitions | None:
+        """A demonstration from a start; None where the scripted policy fails there."""
+        path = Path(self._folder.name) / "shown.npz"
+        request = {"task": self.name, "start": list(start.values()), "seed": seed, "out": str(path)}
+        success = self._ask(do="show", steps=METAWORLD_STEPS, **request)
+        return _steps(*_episodes(path)[0], demonstration=True) if success else None
+
     def own_episodes(
         self, network: RobotPolicyNetwork, count: int, seed: int, first: int, exploration: float
     ) -> tuple[list[Transitions], float]:
@@ -162,6 +180,19 @@ class MetaworldProblem(Problem):
         """End the worker."""
         self._worker.communicate()
         self._folder.cleanup()
+
+
+def problem_of(name: str, python: Path | None) -> ArmProblem | MetaworldProblem:
+    """The task of this name; those of MetaWorld are run by the interpreter `python`.
+
+    Raises:
+        ValueError: a task of MetaWorld, and no interpreter; or it has no MetaWorld.
+    """
+    if name not in METAWORLD_TASKS:
+        return ArmProblem(name)
+    if python is None:
+        raise ValueError(f"{name} is a task of MetaWorld: name an interpreter that has it with --metaworld-python")
+    return MetaworldProblem(name, python)
 
 
 def _episodes(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -13,6 +13,8 @@ from physai_ros.curriculum.success_model import SuccessModel
 METHODS = ("uniform", "failure", "significance")
 
 _CANDIDATES = 256
+_REHEARSALS = 15  # scenarios in a row that a policy may succeed in, before one is run all the same
+_UNREHEARSED = 0.2  # share of the scenarios that are run without one, so that what is mastered is seen now and then
 _SHARPNESS = 4.0  # exponent of significance in the draw: 1 hardly prefers, a large one takes the best alone
 
 
@@ -30,6 +32,9 @@ class StartJudgement(NamedTuple):
 Judge = Callable[[list[dict[str, float]]], StartJudgement]
 """Judges the start states of some scenario parameters by the policy in force."""
 
+Rehearsal = Callable[[dict[str, float]], bool]
+"""Whether the policy in force succeeds in a simulator in the scenario of these parameters."""
+
 
 class ScenarioSelector:
     """Picks the parameters of the next training scenario.
@@ -41,6 +46,9 @@ class ScenarioSelector:
     - `significance` draws among uniform candidates by the product of the need for help (one minus a draw from the
       `SuccessModel`, so that what is not known is tried: Thompson, 1933), learnability (a place that goes on failing
       for all that was shown there loses interest) and, where the policy is asked, its uncertainty at the start.
+
+    Where there is a simulator, a policy may rehearse: what it succeeds in there is passed over, whatever the method,
+    for an episode teaches little of what is mastered already.
 
     The draw is the same for the same generator and reports. Which method reaches a given success in fewer episodes
     depends on the task: `physai bench scenarios` measures it.
@@ -88,19 +96,30 @@ class ScenarioSelector:
         """How many scenarios are remembered as not mastered."""
         return len(self._failures)
 
-    def next(self, judge: Judge | None = None) -> dict[str, float]:
-        """Parameters of the next scenario, inside the bounds; `judge` asks the policy, where significance decides."""
+    def next(self, judge: Judge | None = None, rehearse: Rehearsal | None = None) -> dict[str, float]:
+        """Parameters of the next scenario, inside the bounds.
+
+        `judge` asks the policy about start states, where significance decides; `rehearse` tries whole scenarios.
+        """
+        parameters = self._parameters(self._draw(judge))
+        if rehearse is None or self._generator.random() < _UNREHEARSED:
+            return parameters
+        for _ in range(_REHEARSALS):
+            if not rehearse(parameters):
+                break
+            parameters = self._parameters(self._draw(judge))
+        return parameters
+
+    def _draw(self, judge: Judge | None) -> np.ndarray:
         nothing_known = not (len(self._model) if self.method == "significance" else self._failures)
         if self.method == "uniform" or nothing_known or self._generator.random() < self._uniform_share:
-            point = self._generator.random(len(self._names))
-        elif self.method == "failure":
-            point = self._near(self._failures[int(self._generator.integers(len(self._failures)))])
-        else:
-            # A parameter that cannot vary is the same in all; a report puts it at zero.
-            candidates = self._generator.random((_CANDIDATES, len(self._names))) * (self._range > 0)
-            weights = self.significance(candidates, judge) ** _SHARPNESS
-            point = candidates[int(self._generator.choice(len(candidates), p=weights / weights.sum()))]
-        return self._parameters(point)
+            return self._generator.random(len(self._names))
+        if self.method == "failure":
+            return self._near(self._failures[int(self._generator.integers(len(self._failures)))])
+        # A parameter that cannot vary is the same in all; a report puts it at zero.
+        candidates = self._generator.random((_CANDIDATES, len(self._names))) * (self._range > 0)
+        weights = self.significance(candidates, judge) ** _SHARPNESS
+        return candidates[int(self._generator.choice(len(candidates), p=weights / weights.sum()))]
 
     def significance(self, points: np.ndarray, judge: Judge | None = None) -> np.ndarray:
         """Significance (n,) above 0 and at most 1 of points (n, d) of the unit cube; a random draw."""

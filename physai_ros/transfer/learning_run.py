@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from physai_ros.curriculum.selector import ScenarioSelector
+from physai_ros.evaluation.rehearsal import Rehearsal
 from physai_ros.evaluation.rollout import Rollout
 from physai_ros.evaluation.scenario_sets import scenario_seeds
 from physai_ros.evaluation.start_judge import StartJudge
@@ -34,6 +35,7 @@ class LearningPlan:
         seed: of the scenarios.
         curriculum: how scenarios are chosen, one of `curriculum.selector.METHODS`.
         ask_policy: whether significance asks the policy about start states.
+        rehearse: whether the policy tries scenarios in the nominal simulator first, and passes over what it masters.
     """
 
     episodes: int = 80
@@ -43,16 +45,21 @@ class LearningPlan:
     seed: int = 0
     curriculum: str = "uniform"
     ask_policy: bool = False
+    rehearse: bool = False
 
 
 @dataclass(frozen=True)
 class LearningResult:
-    """The version that drives at the end, and what every episode brought: `own_success` without an operator's help."""
+    """The version that drives at the end, and what every episode brought: `own_success` without an operator's help.
+
+    `rehearsals` are scenarios that were tried in the simulator in between.
+    """
 
     version: str
     own_success: tuple[bool, ...]
     interventions: int
     activation_rate: float
+    rehearsals: int = 0
 
 
 def learn_on_arm(
@@ -77,9 +84,11 @@ def learn_on_arm(
     selector = ScenarioSelector(rollout.task.scenario_bounds, np.random.default_rng(seeds[0]), plan.curriculum)
     starts = StartJudge(rollout.arm.kinematics, rollout.task)
     ask = (lambda parameters: starts.judge(rollout.runtime.policy, parameters)) if plan.ask_policy else None
+    driving = rollout.runtime
+    rehearsal = Rehearsal(rollout.spec, rollout.task, lambda: driving.policy, plan.seed) if plan.rehearse else None
     own_success, interventions = [], 0
     for index, seed in enumerate(seeds):
-        scenario = rollout.task.scenario(selector.next(ask))
+        scenario = rollout.task.scenario(selector.next(ask, rehearsal))
         episode_id = f"train-{plan.seed:04d}-{index:05d}"
         episode = rollout.run(
             scenario, seed, Purpose.TRAIN, episode_id=episode_id, operator=plan.operator, exploration=config.exploration
@@ -100,7 +109,8 @@ def learn_on_arm(
                 registry.activate(candidate, verdict="not_worse")
                 rollout.runtime.load(registry, candidate)
                 version = candidate
-    return LearningResult(version, tuple(own_success), interventions, trainer.counters.activation_rate)
+    tried = rehearsal.tried if rehearsal else 0
+    return LearningResult(version, tuple(own_success), interventions, trainer.counters.activation_rate, tried)
 
 
 def take_overs(episode: Episode) -> int:

@@ -131,7 +131,7 @@ def test_a_row_says_what_made_it(tmp_path):
 
 
 def test_a_policy_judged_alone_fares_as_in_the_whole_control_cycle():
-    from physai_ros.cli.bare_rollout import BareRollout
+    from physai_ros.evaluation.bare_rollout import BareRollout
     from physai_ros.evaluation.rollout import Rollout
     from physai_ros.policy.network import Prediction
     from physai_ros.robot.spec import RobotSpec

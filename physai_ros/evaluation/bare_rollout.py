@@ -6,7 +6,7 @@ import numpy as np
 
 from physai_ros.policy.acting import ActingNetwork
 from physai_ros.policy.observation import ObservationEncoder
-from physai_ros.policy.runtime import GRIPPER_DEADBAND
+from physai_ros.policy.runtime import GRIPPER_DEADBAND, ActingPolicy
 from physai_ros.robot.cartesian_reference import CYCLES_PER_STEP, CartesianReference, leash_for
 from physai_ros.robot.spec import RobotSpec
 from physai_ros.simulation.arm import SimulatedArm
@@ -34,7 +34,7 @@ class BareRollout:
         )
         self._period = spec.control_period
 
-    def succeeds(self, policy: ActingNetwork, scenario: Scenario, seed: int) -> bool:
+    def succeeds(self, policy: ActingNetwork | ActingPolicy, scenario: Scenario, seed: int) -> bool:
         """Outcome of the episode that starts in `scenario`, with the simulator's noise drawn from `seed`."""
         arm, task, reference = self._arm, self._task, self._reference
         arm.reset(scenario, seed)
