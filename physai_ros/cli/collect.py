@@ -29,6 +29,9 @@ def collect(
     policy: Annotated[
         str, typer.Option(help="Version, or 'current', that tries them first: it is shown more where it fails.")
     ] = "",
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Let it try scenarios beforehand, and pass over what it masters.")
+    ] = False,
     registry: Annotated[Path, typer.Option(help="Folder of the policy versions.")] = Path("registry"),
     shift: Shift = None,
     physics: Physics = None,
@@ -52,8 +55,8 @@ def collect(
 
     if expert not in ("clean", "noisy"):
         raise ValueError(f"unknown expert '{expert}'; known are: clean, noisy")
-    if policy and curriculum == "uniform":
-        raise ValueError("a policy has no say in uniform scenarios: give --curriculum failure or significance")
+    if policy and curriculum == "uniform" and not rehearse:
+        raise ValueError("a policy has no say in uniform scenarios: give --rehearse, or --curriculum significance")
     name = load_task(task).name
     plan = CollectionPlan(
         task,
@@ -66,6 +69,7 @@ def collect(
         curriculum=curriculum,
         registry=str(registry) if policy else "",
         policy=protocol.resolve_version(PolicyRegistry(registry), policy) if policy else "",
+        rehearse=rehearse,
         cameras=listed(cameras),
         image_size=image_size,
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 from physai_ros.curriculum.selector import ScenarioSelector
 from physai_ros.evaluation.parallel import TrialCrew
+from physai_ros.evaluation.rehearsal import Rehearsal
 from physai_ros.evaluation.scenario_sets import scenario_of, scenario_seeds
 from physai_ros.evaluation.start_judge import StartJudge
 from physai_ros.evaluation.trials import Trial, TrialResult, TrialSettings
@@ -17,7 +18,9 @@ from physai_ros.experience.store import EpisodeStore
 from physai_ros.policy.registry import PolicyRegistry
 from physai_ros.robot.kinematics import Kinematics
 from physai_ros.robot.spec import RobotSpec
+from physai_ros.simulation.physics import PhysicsParameters
 from physai_ros.tasks.catalog import load_task
+from physai_ros.tasks.task import Task
 
 _AT_ONCE = 8  # demonstrations between two choices, whatever the number of processes: results must not depend on it
 
@@ -35,7 +38,8 @@ class CollectionPlan:
         robot: configuration, by name or path.
         physics: changes to the nominal arm by name.
         curriculum: how scenarios are chosen, one of `curriculum.selector.METHODS`.
-        registry, policy: a version that tries every scenario first; where it fails, more is demonstrated.
+        registry, policy: a version that tries every scenario of a curriculum; where it fails, more is demonstrated.
+        rehearse: whether that version tries scenarios before they are chosen; what it masters is passed over.
         cameras, image_size: whose pictures are kept with the episodes, and their height and width [pixel].
     """
 
@@ -49,6 +53,7 @@ class CollectionPlan:
     curriculum: str = "uniform"
     registry: str = ""
     policy: str = ""
+    rehearse: bool = False
     cameras: tuple[str, ...] = ()
     image_size: int = 84
 
@@ -67,7 +72,8 @@ def collect_demonstrations(
     policy about start states. Run again after it was cut off, it chooses the same scenarios.
 
     Raises:
-        ValueError: an unknown curriculum, or a policy that is of another task.
+        ValueError: an unknown curriculum, a policy that is of another task, or one that is to rehearse and is none, or
+            looks at pictures.
         TrialError: an episode cannot be run or kept.
     """
     task, crew = load_task(plan.task), crew or TrialCrew(0)
@@ -82,18 +88,22 @@ def collect_demonstrations(
     )
     generator = np.random.default_rng([plan.seed, 0xC0])
     selector = ScenarioSelector(task.scenario_bounds, generator, plan.curriculum)
-    chosen = plan.curriculum != "uniform"
+    graded = plan.curriculum != "uniform"
+    chosen = graded or plan.rehearse
     ask = None
-    if plan.policy and chosen:
+    if plan.policy and graded:
         policy = PolicyRegistry(plan.registry).load(plan.policy)
         judge = StartJudge(Kinematics(RobotSpec.load(plan.robot)), task)
         ask = lambda parameters: judge.judge(policy, parameters)  # noqa: E731
+    rehearse = _rehearsal(plan, task) if plan.rehearse else None
     seeds = scenario_seeds("warm_start", plan.seed, plan.episodes)
     results: list[TrialResult] = []
     at_once = _AT_ONCE if chosen else plan.episodes
     for begin in range(0, plan.episodes, at_once):
         indices = range(begin, min(begin + at_once, plan.episodes))
-        scenarios = [task.scenario(selector.next(ask)) if chosen else scenario_of(task, seeds[i]) for i in indices]
+        scenarios = [
+            task.scenario(selector.next(ask, rehearse)) if chosen else scenario_of(task, seeds[i]) for i in indices
+        ]
         trials = [
             Trial(
                 index,
@@ -107,10 +117,20 @@ def collect_demonstrations(
         ]
         missing = [trial for trial in trials if trial.episode_id not in store]
         results += crew.run(missing, settings, on_result=on_result)
-        if chosen and indices.stop < plan.episodes:
+        if graded and indices.stop < plan.episodes:
             for scenario, success in zip(scenarios, _successes(plan, crew, trials, store), strict=True):
                 selector.report(scenario.parameters, success)
     return results
+
+
+def _rehearsal(plan: CollectionPlan, task: Task) -> Rehearsal:
+    if not plan.policy:
+        raise ValueError("nobody is named who rehearses: give a policy, a version of the registry")
+    policy = PolicyRegistry(plan.registry).load(plan.policy)
+    if policy.manifest.architecture.sees:
+        raise ValueError(f"policy {plan.policy} looks at pictures, and a rehearsal has none: name one that does not")
+    physics = PhysicsParameters().with_values(plan.physics)
+    return Rehearsal(RobotSpec.load(plan.robot), task, lambda: policy, plan.seed, physics)
 
 
 def _successes(plan: CollectionPlan, crew: TrialCrew, trials: Sequence[Trial], store: EpisodeStore) -> list[bool]:

@@ -49,6 +49,24 @@ def test_mastered_scenarios_are_forgotten():
     assert selector.failures == 1
 
 
+@settings(deadline=None, max_examples=30)
+@given(st.sampled_from(METHODS), st.integers(0, 2**32))
+def test_a_rehearsal_passes_over_what_is_mastered_and_now_and_then_does_not(method, seed):
+    selector = ScenarioSelector(BOUNDS, np.random.default_rng(seed), method)
+    drawn = [selector.next(rehearse=lambda parameters: parameters["x"] < 0.5) for _ in range(100)]
+    assert all(low <= parameters[name] <= high for parameters in drawn for name, (low, high) in BOUNDS.items())
+    mastered = sum(parameters["x"] < 0.5 for parameters in drawn)
+    assert 0 < mastered < 35  # of 67 without; two thirds of the fifth that is not rehearsed
+
+
+def test_where_all_is_mastered_a_scenario_is_run_all_the_same():
+    asked = []
+    selector = ScenarioSelector(BOUNDS, np.random.default_rng(0))
+    for _ in range(20):
+        selector.next(rehearse=lambda parameters: not asked.append(parameters))
+    assert 0 < len(asked) <= 20 * 15
+
+
 def test_no_mass_piles_up_on_a_bound():
     selector = ScenarioSelector(BOUNDS, np.random.default_rng(0), "failure", uniform_share=0.0)
     selector.report({"x": 0.6, "y": 0.2, "still": 1.0}, success=False)

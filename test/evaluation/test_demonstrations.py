@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from physai_ros.evaluation.demonstrations import CollectionPlan, collect_demonstrations
+from physai_ros.evaluation.rehearsal import Rehearsal
 from physai_ros.experience.store import EpisodeStore
-from physai_ros.policy.network import Architecture, RobotPolicyNetwork
+from physai_ros.policy.network import Architecture, Prediction, RobotPolicyNetwork
 from physai_ros.policy.registry import PolicyRegistry
+from physai_ros.robot.spec import RobotSpec
 from physai_ros.tasks.catalog import load_task
+from physai_ros.tasks.task import Task
 
 
 def goals(store: str) -> np.ndarray:
@@ -63,3 +66,41 @@ def test_a_policy_that_fails_has_a_say(plan, hopeless, tmp_path):
     assert len(EpisodeStore(asked.store)) == 9
     collect_demonstrations(plan)
     assert not np.array_equal(goals(plan.store)[8:], goals(asked.store)[8:])
+
+
+def test_a_rehearsal_of_nothing_mastered_changes_nothing(plan, hopeless, tmp_path):
+    asked = dataclasses.replace(plan, registry=str(hopeless.folder), policy=hopeless.versions()[0], episodes=3)
+    collect_demonstrations(asked)
+    rehearsed = dataclasses.replace(asked, store=str(tmp_path / "rehearsed"), curriculum="uniform", rehearse=True)
+    assert all(result.success for result in collect_demonstrations(rehearsed))
+    again = dataclasses.replace(rehearsed, store=str(tmp_path / "again"))
+    collect_demonstrations(again)
+    np.testing.assert_array_equal(goals(rehearsed.store), goals(again.store))
+
+
+def test_nobody_can_rehearse_blindfold_or_unnamed(plan, tmp_path):
+    unnamed = dataclasses.replace(plan, rehearse=True)
+    with pytest.raises(ValueError, match="nobody is named who rehearses"):
+        collect_demonstrations(unnamed)
+
+
+class _Homing:
+    """Goes to where the tool is to be, as `reach` wants it."""
+
+    version = "homing"
+
+    def __init__(self, task: Task) -> None:
+        self._size = len(task.action_axes) + 1
+
+    def predict(self, observation: np.ndarray) -> Prediction:
+        return Prediction(np.concatenate([10 * observation[-17:-14], [0.0] * (self._size - 3)])[None], 0.5, 0.0)
+
+
+def test_a_rehearsal_is_by_the_policy_that_drives_by_then():
+    task, driving = load_task("reach"), []
+    rehearsal = Rehearsal(RobotSpec.load("fr3_sim"), task, lambda: driving[-1] if driving else None, 0)
+    parameters = task.sample_scenario(np.random.default_rng(3)).parameters
+    assert not rehearsal(parameters)
+    driving.append(_Homing(task))
+    assert rehearsal(parameters)
+    assert rehearsal.tried == 1

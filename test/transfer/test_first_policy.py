@@ -98,3 +98,12 @@ def test_an_arm_of_the_experiment_differs_in_what_its_plan_says(rollout, started
         assert not judged
         assert result.version == "000001"
         assert trainer.counters.updates == 60
+
+
+@pytest.mark.parametrize("rehearse", [True, False])
+def test_what_is_tried_in_the_simulator_is_counted_and_is_no_episode(rollout, started, rehearse):
+    trainer, registry = resumed(started, rollout), PolicyRegistry(started / "registry")
+    plan = LearningPlan(episodes=3, candidate_every=9, learn=False, seed=3, rehearse=rehearse)
+    result = learn_on_arm(rollout, trainer, registry, plan, lambda _candidate, _current: False)
+    assert len(result.own_success) == 3
+    assert (result.rehearsals > 0) == rehearse
