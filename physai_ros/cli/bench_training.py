@@ -50,7 +50,7 @@ def training(
     from physai_ros.cli.published_gate import PACKAGE, is_installed
     from physai_ros.cli.results import made_by, write_json
     from physai_ros.cli.sampler_study import PUBLISHED, SIGNALS, RowFile, StudyPlan, kind_of
-    from physai_ros.cli.training_claims import BEGIN, END, ratio_to_uniform, table_of
+    from physai_ros.cli.training_claims import marked, ratio_to_uniform, table_of
     from physai_ros.cli.training_problems import ARM_TASKS, METAWORLD_TASKS, problem_of
 
     every = [*(ARM_TASKS if full else ARM_TASKS[:1]), *(METAWORLD_TASKS if metaworld_python is not None else ())]
@@ -87,7 +87,7 @@ def training(
     if not full:
         console.print("[dim]A smoke run: not tuned, too few seeds and rollouts to say anything of the samplers.[/dim]")
     if markdown:
-        typer.echo(f"{BEGIN}\n{table_of(rows)}\n{END}")
+        typer.echo(marked(table_of(rows)))
     if json_file is not None:
         write_json(json_file, "bench training", seed, _figures(rows, ratios.get("ast")), rows=rows)
 

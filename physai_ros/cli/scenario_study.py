@@ -201,6 +201,32 @@ def episode_ratio(rows: Sequence[Row], arm: str, level: float = 0.9) -> PairedRa
     return ratio
 
 
+def table_of(rows: Sequence[Row]) -> str:
+    """The rows as Markdown, one line a task and arm; give it those of one number of rollouts."""
+    lines = [
+        "| task | arm | pairs | success after so many episodes | take-overs | rehearsals "
+        "| episodes of uniform over this, to 90 % (95 %) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for task, arm in dict.fromkeys((row["task"], row["arm"]) for row in rows):
+        mine = [row for row in rows if (row["task"], row["arm"]) == (task, arm)]
+        points = zip(*(row["curve"] for row in mine), strict=True)
+        curve = ", ".join(f"{at[0]['episodes']}: {sum(one['success'] for one in at) / len(at):.0%}" for at in points)
+        helped, tried = (sum(row.get(what, 0) for row in mine) / len(mine) for what in ("interventions", "rehearsals"))
+        ratio = _said(episode_ratio([row for row in rows if row["task"] == task], arm))
+        lines.append(
+            f"| {task} | {arm} | {len(mine)} | {curve} | {helped:.1f} | {tried:.0f} "
+            f"| {'1' if arm == 'uniform' else ratio} |"
+        )
+    return "\n".join(lines)
+
+
+def _said(ratio: PairedRatio) -> str:
+    if math.isnan(ratio.lower):
+        return f"{ratio.ratio:.2f} (too few)"
+    return f"{ratio.ratio:.2f} ({ratio.lower:.2f} to {ratio.upper:.2f})"
+
+
 def _crossing(row: Row, level: float) -> Crossing:
     from physai_ros.evaluation.learning_curves import crossing
 
@@ -227,6 +253,7 @@ def scenarios(
     rollouts: Annotated[int, typer.Option(min=0, help="At each checkpoint; 0: 20, or 100 with --full.")] = 0,
     metaworld_python: Annotated[Path | None, typer.Option(help="Interpreter that has MetaWorld.")] = None,
     results: Annotated[Path | None, typer.Option(help="Rows are kept here; run again, it goes on.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the documentation's table as well.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
@@ -237,6 +264,7 @@ def scenarios(
 
     from physai_ros.cli.results import made_by, write_json
     from physai_ros.cli.sampler_study import RowFile
+    from physai_ros.cli.training_claims import marked
     from physai_ros.cli.training_problems import METAWORLD_TASKS
 
     names = [name for name in arms.split(",") if name] or [
@@ -258,13 +286,14 @@ def scenarios(
     for name in names:
         mine = [row for row in rows if row["arm"] == name]
         curves = zip(*([point["success"] for point in row["curve"]] for row in mine), strict=True)
-        ratio = episode_ratio(rows, name)
-        said = "1" if name == "uniform" else f"{ratio.ratio:.2f} ({ratio.lower:.2f} to {ratio.upper:.2f})"
+        said = "1" if name == "uniform" else _said(episode_ratio(rows, name))
         helped = sum(row["interventions"] for row in mine) / len(mine)
         table.add_row(name, *(f"{sum(at) / len(at):.0%}" for at in curves), f"{helped:.1f}", said)
     console.print(table)
     if not full:
         console.print("[dim]A smoke run: too few seeds and rollouts to say anything.[/dim]")
+    if markdown:
+        typer.echo(marked(table_of(rows), "scenarios"))
     if json_file is not None:
         best = next(name for name in ("significance", *names) if name in names and name != "uniform")
         write_json(json_file, "bench scenarios", seed, figures(rows, best), rows=rows)

@@ -1,4 +1,4 @@
-"""What the committed rows of the training bench say, as the README's table: made from them, and from nothing else."""
+"""What the committed rows of the training bench say, as a document's table: made from them, and from nothing else."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from physai_ros.evaluation.learning_curves import PairedRatio, paired_ratio
 
 NEAR = 0.9
 """Share of uniform's final success that has to be reached."""
-
-BEGIN, END = "<!-- bench training: begin -->", "<!-- bench training: end -->"
-"""Between these the README has the table."""
 
 
 def ratio_to_uniform(rows: Sequence[Row], kind: str) -> PairedRatio | None:
@@ -33,16 +30,17 @@ def ratio_to_uniform(rows: Sequence[Row], kind: str) -> PairedRatio | None:
 
 
 def table_of(rows: Sequence[Row]) -> str:
-    """The table as Markdown, one line a task and kind of sampler.
+    """The table as Markdown, one line a task and kind of sampler, and one of all tasks together, each counting alike.
 
-    Give it one plan's rows without those of the tuning.
+    Give it the rows of one number of rollouts, without those of the tuning.
     """
     lines = [
         "| task | sampler | pairs | rollouts | success at the end | choosing | uniform's CPU time over this (95 %) |",
         "|---|---|---|---|---|---|---|",
     ]
-    for task in dict.fromkeys(row["task"] for row in rows):
-        of_task = [row for row in rows if row["task"] == task]
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    for task in [*tasks, *(["all"] if len(tasks) > 1 else [])]:
+        of_task = [row for row in rows if task in ("all", row["task"])]
         for kind in dict.fromkeys(kind_of(row) for row in of_task):
             mine = [row for row in of_task if kind_of(row) == kind]
             ratio = "1" if kind == "uniform" else said(ratio_to_uniform(of_task, kind))
@@ -54,10 +52,21 @@ def table_of(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def claimed(readme: str) -> str | None:
-    """The table between the two markers of a README; None where there are none."""
-    _, found, rest = readme.partition(BEGIN)
-    return rest.partition(END)[0].strip() if found else None
+def marked(table: str, bench: str = "training") -> str:
+    """A bench's table between the two markers by which a document is held to it."""
+    begin, end = _markers(bench)
+    return f"{begin}\n{table}\n{end}"
+
+
+def claimed(document: str, bench: str = "training") -> str | None:
+    """The table between a bench's two markers in a document; None where there are none."""
+    begin, end = _markers(bench)
+    _, found, rest = document.partition(begin)
+    return rest.partition(end)[0].strip() if found else None
+
+
+def _markers(bench: str) -> tuple[str, str]:
+    return f"<!-- bench {bench}: begin -->", f"<!-- bench {bench}: end -->"
 
 
 def said(ratio: PairedRatio | None) -> str:

@@ -1,4 +1,4 @@
-"""The README says of the samplers what the committed rows say, and nothing else."""
+"""The documents say of the samplers what the committed rows say, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from physai_ros.cli.sampler_study import RowFile
-from physai_ros.cli.training_claims import BEGIN, END, claimed, ratio_to_uniform, table_of
+from physai_ros.cli.training_claims import claimed, marked, ratio_to_uniform, table_of
 
 ROOT = Path(__file__).parents[2]
 TUNING_SEEDS = 1000  # seeds of the tuning lie above
@@ -55,16 +55,27 @@ def test_a_control_that_never_succeeded_says_nothing():
 
 
 def test_the_table_stands_between_the_markers():
-    readme = f"# Title\n\n{BEGIN}\n{table_of(ROWS)}\n{END}\n\nMore."
+    readme = f"# Title\n\n{marked(table_of(ROWS))}\n\nMore."
     assert claimed(readme) == table_of(ROWS)
     assert "2.00 (2.00 to 2.00)" in table_of(ROWS)
     assert claimed("# Title\n\nMore.") is None
+    assert claimed(readme, "scenarios") is None
 
 
-def test_what_the_readme_claims_is_what_was_committed():
-    table = claimed((ROOT / "README.md").read_text())
-    if table is None:
-        assert "faster than uniform" not in (ROOT / "README.md").read_text()
-        return
-    rows = [row for row in RowFile(ROOT / "benchmarks/training/rows.jsonl").rows if row["seed"] < TUNING_SEEDS]
-    assert table == table_of(rows)
+def test_all_tasks_together_count_alike():
+    other = [row | {"task": "other", "curve": row["curve"]} for row in ROWS if row["sampler"] == "uniform"]
+    same = [row | {"sampler": "ast"} for row in other]
+    *_, last = table_of([*ROWS, *other, *same]).splitlines()
+    assert last.startswith("| all | ast | 6 |")
+    assert "1.41 (1.41 to 1.41)" in last
+    assert "| all |" not in table_of(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("document", "files"),
+    [("README.md", ("rows", "metaworld")), ("docs/training.md", ("published",))],
+)
+def test_what_is_claimed_is_what_was_committed(document, files):
+    kept = [row for name in files for row in RowFile(ROOT / f"benchmarks/training/{name}.jsonl").rows]
+    rows = [row for row in kept if row["seed"] < TUNING_SEEDS]
+    assert claimed((ROOT / document).read_text()) == table_of(rows)
