@@ -15,12 +15,12 @@ import torch
 
 from physai_ros.training.trainer import SparseTrainer, UpdateStats
 
-PACKAGE = "adaptive-sparse-training==1.0.1"
+PACKAGE = "adaptive-sparse-training==1.0.1 tqdm"  # it imports the latter, and asks for it among much else
 
 
 def is_installed() -> bool:
-    """Whether the package is there."""
-    return find_spec("adaptive_sparse_training") is not None
+    """Whether the package is there, and what it imports."""
+    return all(find_spec(name) is not None for name in ("adaptive_sparse_training", "tqdm"))
 
 
 class PublishedTrainer(SparseTrainer):
