@@ -43,10 +43,11 @@ class ScoreBoard:
     def scores(self) -> np.ndarray:
         """Significance (n,) of every sample, in 0 ... 1."""
         context = self._ledger.context(slice(None))
-        if self._significance.heeds_learner:
-            context.loss = self._guessed(context.loss)
-        scales = SignalScales.of(self._ledger.sample(_SCALE_ROWS))
-        learner, body = self._significance.parts(context, scales)
+        body = self._significance.body(context)
+        if not self._significance.heeds_learner:
+            return body
+        context.loss = self._guessed(context.loss)
+        learner = self._significance.learner(context, SignalScales.of(self._ledger.sample(_SCALE_ROWS)))
         mean = learner.mean()
         return mean + (learner - mean) * np.exp(-self._ledger.visits / self._gate.attention) + body
 

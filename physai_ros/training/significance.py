@@ -85,18 +85,17 @@ class RobotTrainingSignificance:
 
     def __call__(self, context: TrainingSampleContext, scales: SignalScales | None = None) -> np.ndarray:
         """Significance (n,) in 0 ... 1."""
-        return np.sum(self.parts(context, scales), axis=0)
+        return self.learner(context, scales) + self.body(context)
 
-    def parts(
-        self, context: TrainingSampleContext, scales: SignalScales | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """What significance (n,) the learner gives, by its first four signals, and what the body, by the last.
+    def learner(self, context: TrainingSampleContext, scales: SignalScales | None = None) -> np.ndarray:
+        """What the learner gives of it (n,), by the first four signals: all of theirs where the loss is unknown."""
+        weights = self._weights[:-1]
+        weighted = self.signals(context, scales)[:, :-1] * weights
+        return np.where(np.isnan(context.loss), weights.sum(), weighted.sum(axis=1))
 
-        To the learner a sample whose loss is unknown is most significant.
-        """
-        weighted = self.signals(context, scales) * self._weights
-        learner = np.where(np.isnan(context.loss), self._weights[:-1].sum(), weighted[:, :-1].sum(axis=1))
-        return learner, weighted[:, -1]
+    def body(self, context: TrainingSampleContext) -> np.ndarray:
+        """What the body gives of it (n,), by the last signal."""
+        return self._weights[-1] * _physical(context)
 
     def signals(self, context: TrainingSampleContext, scales: SignalScales | None = None) -> np.ndarray:
         """The five signals (n, 5), each in 0 ... 1: learning, difficulty, novelty, uncertainty, physical.
@@ -109,7 +108,7 @@ class RobotTrainingSignificance:
             difficulty(context.loss, scales.loss),
             relative_to_much(context.novelty, scales.novelty),
             relative_to_much(context.uncertainty, scales.uncertainty),
-            physical_feedback(context.failure_time, context.force_excess, context.intervention_age, context.event_time),
+            _physical(context),
         )
         return np.stack(columns, axis=1)
 
@@ -160,6 +159,10 @@ def physical_feedback(
     correction = np.exp(-intervention_age / 2.0)
     event = np.exp(-event_time / 0.3)
     return np.maximum.reduce([before_failure, correction, event, np.clip(force_excess, 0.0, 1.0)])
+
+
+def _physical(context: TrainingSampleContext) -> np.ndarray:
+    return physical_feedback(context.failure_time, context.force_excess, context.intervention_age, context.event_time)
 
 
 class NoveltyMemory:
