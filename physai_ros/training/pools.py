@@ -13,6 +13,7 @@ from physai_ros.training.dataset import Transitions
 from physai_ros.training.observed import ObservedSteps, Sight
 from physai_ros.training.replay import SampleLedger
 from physai_ros.training.samplers import Draw, Sampler, make_sampler
+from physai_ros.training.strata import motion_of
 from physai_ros.training.transitions import Steps
 
 
@@ -128,7 +129,8 @@ class SamplePool:
         self.held_out.append({name: column[~trained] for name, column in columns.items()})
         failure_time = np.where(rows.success > 0, np.inf, rows.time_to_end)
         age = np.where(rows.demonstration, np.inf, rows.intervention_age)
-        self.ledger.append(*(column[trained] for column in (failure_time, rows.force_excess, age, rows.event_time)))
+        known = (failure_time, rows.force_excess, age, rows.event_time, motion_of(rows.actions[:, 0]))
+        self.ledger.append(*(column[trained] for column in known))
 
     def draw(self, count: int, generator: np.random.Generator, *, uniform: bool) -> Draw:
         """About `count` samples by the sampler, or `count` uniform ones in its place."""

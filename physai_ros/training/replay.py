@@ -80,20 +80,30 @@ class SampleLedger:
         """Training visits (n,) of every sample."""
         return self._columns.view("visits")
 
+    @property
+    def motion(self) -> np.ndarray:
+        """Motion (n,) of every sample, as `strata.motion_of` numbers them."""
+        return self._columns.view("motion")
+
     def append(
         self,
         failure_time: np.ndarray,
         force_excess: np.ndarray,
         intervention_age: np.ndarray,
         event_time: np.ndarray | None = None,
+        motion: np.ndarray | None = None,
     ) -> None:
-        """Add samples that were never visited, with their physical feedback, each (n,); no `event_time` is inf."""
+        """Add samples that were never visited, with their physical feedback and their motion, each (n,).
+
+        No `event_time` is inf; without `motion` all samples are alike.
+        """
         unknown = np.full(len(failure_time), np.nan, dtype=np.float32)
         event_time = np.full(len(failure_time), np.inf) if event_time is None else event_time
+        motion = np.zeros(len(unknown), dtype=np.int64) if motion is None else motion
         physical = zip(self._PHYSICAL, (failure_time, force_excess, intervention_age, event_time), strict=True)
         self._columns.append(
             {name: unknown for name in self._LEARNED}
-            | {"visits": np.zeros(len(unknown), dtype=np.int64)}
+            | {"visits": np.zeros(len(unknown), dtype=np.int64), "motion": motion}
             | {name: values.astype(np.float32) for name, values in physical}
         )
 
@@ -127,6 +137,6 @@ class SampleLedger:
         return self._columns.state()
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Take over what `state` gave."""
+        """Take over what `state` gave; where it is of an earlier version, which knew no motions, all are alike."""
         self._columns = GrowingColumns()
-        self._columns.append(state)
+        self._columns.append({"motion": np.zeros(len(state["visits"]), dtype=np.int64)} | state)

@@ -12,6 +12,7 @@ from physai_ros.training.gate import GateConfig, SparseGate
 from physai_ros.training.replay import SampleLedger
 from physai_ros.training.score_board import ScoreBoard
 from physai_ros.training.significance import RobotTrainingSignificance, SignificanceConfig
+from physai_ros.training.strata import dealt_out
 
 
 class Draw(NamedTuple):
@@ -87,8 +88,8 @@ class PassSampler(Sampler):
         self._price = self._owed = 0.0  # samples offered for each one chosen, and those not yet counted
 
     @abstractmethod
-    def choose(self, generator: np.random.Generator) -> Draw:
-        """A pass: samples in the order in which they are to come."""
+    def choose(self, count: int, generator: np.random.Generator) -> Draw:
+        """A pass: samples in the order in which they are to come, by batches of `count`."""
 
     def draw(self, count: int, generator: np.random.Generator) -> Draw:
         """`count` samples."""
@@ -97,7 +98,7 @@ class PassSampler(Sampler):
         indices, weights, missing = [], [], count
         while missing:
             if not len(self._indices):
-                self._indices, self._weights, offered = self.choose(generator)
+                self._indices, self._weights, offered = self.choose(count, generator)
                 self._price = offered / max(len(self._indices), 1)
             indices.append(self._indices[:missing])
             weights.append(self._weights[:missing])
@@ -132,15 +133,15 @@ class PrioritizedSampler(PassSampler):
 
     _ALPHA = 0.6
 
-    def choose(self, generator: np.random.Generator) -> Draw:
+    def choose(self, count: int, generator: np.random.Generator) -> Draw:
         """As many samples as the pool holds."""
         loss = self.ledger.loss.astype(float)
         unseen = np.isnan(loss)
         worst = 1.0 if unseen.all() else float(np.nanmax(loss))
         cumulative = np.cumsum((np.where(unseen, worst, loss) + 1e-6) ** self._ALPHA)
-        count = len(loss)
-        indices = np.searchsorted(cumulative, generator.random(count) * cumulative[-1], side="right")
-        return Draw(np.minimum(indices, count - 1), np.ones(count, dtype=np.float32), count)
+        size = len(loss)
+        indices = np.searchsorted(cumulative, generator.random(size) * cumulative[-1], side="right")
+        return Draw(np.minimum(indices, size - 1), np.ones(size, dtype=np.float32), size)
 
 
 class InfoBatchSampler(PassSampler):
@@ -152,7 +153,7 @@ class InfoBatchSampler(PassSampler):
 
     _PRUNED = 0.5
 
-    def choose(self, generator: np.random.Generator) -> Draw:
+    def choose(self, count: int, generator: np.random.Generator) -> Draw:
         """What is left of the pool."""
         loss = self.ledger.loss
         mean = float(np.nanmean(loss)) if np.isfinite(loss).any() else np.nan
@@ -183,12 +184,16 @@ class AdaptiveSparseSampler(PassSampler):
         self.board = ScoreBoard(ledger, RobotTrainingSignificance(significance), self.gate.config, inputs)
         self.needs_signals = bool(significance.w_novelty or significance.w_uncertainty)
 
-    def choose(self, generator: np.random.Generator) -> Draw:
-        """About as many samples as the pool holds, out of that number over `target_activation_rate` offered ones."""
+    def choose(self, count: int, generator: np.random.Generator) -> Draw:
+        """About as many samples as the pool holds, out of that number over `target_activation_rate` offered ones.
+
+        Each batch has about the pass's share of every motion.
+        """
         config = self.gate.config
         looks = max(round(1.0 / config.target_activation_rate), 1)
         selection = self.gate.select(self.board.scores(), looks, generator)
-        indices = generator.permutation(np.repeat(np.arange(len(self.ledger)), selection.counts))
+        indices = np.repeat(np.arange(len(self.ledger)), selection.counts)
+        indices = indices[dealt_out(self.ledger.motion[indices], count, generator)]
         weights = (config.target_activation_rate / selection.probabilities[indices]) ** config.correction
         return Draw(indices, weights.astype(np.float32), looks * len(self.ledger))
 

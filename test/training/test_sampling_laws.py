@@ -34,7 +34,7 @@ def settled(loss: np.ndarray, gate: GateConfig, generator: np.random.Generator) 
         ledger.record(np.arange(len(loss)), loss)
     sampler = AdaptiveSparseSampler(ledger, gate, SignificanceConfig(0, 1, 0, 0, 0))
     for _ in range(40):
-        sampler.choose(generator)
+        sampler.choose(64, generator)
     return sampler
 
 
@@ -47,7 +47,7 @@ def test_corrected_by_its_probability_a_pass_estimates_the_mean_over_all(gate, s
     wanted = loss**2  # whatever is estimated, and not what the gate decides by
     estimates = []
     for _ in range(300):
-        chosen = sampler.choose(generator)
+        chosen = sampler.choose(64, generator)
         estimates.append((chosen.weights * wanted[chosen.indices]).sum() / chosen.offered)
     expected = gate.target_activation_rate * wanted.mean()
     error = np.std(estimates) / np.sqrt(len(estimates))
