@@ -31,7 +31,7 @@ def training(
     rollouts: Annotated[int, typer.Option(min=0, help="At each checkpoint; 0: 20, or 100 with --full.")] = 0,
     wrong_labels: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of labels made wrong.")] = 0.0,
     metaworld_python: Annotated[Path | None, typer.Option(help="Interpreter that has MetaWorld.")] = None,
-    ablation: Annotated[bool, typer.Option("--ablation", help="All signals alike, each alone, all but each.")] = False,
+    ablation: Annotated[bool, typer.Option("--ablation", help="All signals, each, all but each, none.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the README's table as well.")] = False,
     results: Annotated[Path | None, typer.Option(help="Rows are kept here; run again, it goes on.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
@@ -67,7 +67,7 @@ def training(
     if "uniform" not in kinds:
         raise ValueError(f"samplers are {', '.join(kinds)}: uniform has to be among them, all are compared with it")
     numbers = range(seed, seed + (seeds or (10 if full else 2)))
-    every_signal = ["all", *(f"{choice} {signal}" for choice in ("only", "without") for signal in SIGNALS)]
+    every_signal = ["all", "none", *(f"{choice} {signal}" for choice in ("only", "without") for signal in SIGNALS)]
     file, console, rows, variants = RowFile(results, made_by()), Console(), [], every_signal if ablation else []
     with ExitStack() as opened, Progress(transient=True, console=console) as progress:
         studies = []

@@ -16,6 +16,7 @@ from physai_ros.evaluation.learning_curves import crossing, final_success
 from physai_ros.policy.network import RobotPolicyNetwork
 from physai_ros.training.config import TrainerConfig
 from physai_ros.training.dataset import Transitions
+from physai_ros.training.gate import GateConfig
 from physai_ros.training.significance import SignificanceConfig
 from physai_ros.training.trainer import SparseTrainer
 
@@ -38,19 +39,25 @@ class Arm:
 
 
 SIGNALS = ("learning", "difficulty", "novelty", "uncertainty", "physical")
+NOTHING = "none"
+"""No signal: every sample alike, dealt out in strata as they are with signals."""
 
 
 def significance_of(signals: str) -> SignificanceConfig:
     """The default weights; of "only x" that signal alone, of "without x" the four others alike, of "all" all alike.
 
+    For "none" they are the default ones as well: there the gate's floor is all, see `_trainer`.
+
     Raises:
         ValueError: it is none of these.
     """
-    if not signals:
+    if signals in ("", NOTHING):
         return SignificanceConfig()
     choice, _, name = signals.partition(" ")
     if signals != "all" and (choice not in ("only", "without") or name not in SIGNALS):
-        raise ValueError(f"signals are '{signals}': give 'all', or 'only' or 'without' and one of {', '.join(SIGNALS)}")
+        raise ValueError(
+            f"signals are '{signals}': give 'all', 'none', or 'only' or 'without' and one of {', '.join(SIGNALS)}"
+        )
     kept = {"all": set(SIGNALS), "only": {name}, "without": set(SIGNALS) - {name}}[choice]
     return SignificanceConfig(**{f"w_{signal}": float(signal in kept) for signal in SIGNALS})
 
@@ -176,6 +183,7 @@ def _trainer(arm: Arm, demonstrations: list[Transitions], seed: int) -> SparseTr
         batch_size=arm.batch_size,
         seed=seed,
         outcome_batch=0,
+        gate=GateConfig(exploration_floor=1.0) if arm.signals == NOTHING else GateConfig(),
         significance=significance_of(arm.signals),
     )
     first = demonstrations[0]

@@ -119,6 +119,7 @@ def test_the_ablation_takes_one_signal_or_all_but_one():
     only, without = significance_of("only novelty"), significance_of("without novelty")
     assert only.w_novelty > 0 == only.w_learning == only.w_difficulty == only.w_uncertainty == only.w_physical
     assert without.w_novelty == 0 < min(without.w_learning, without.w_difficulty, without.w_physical)
+    assert significance_of("none") == significance_of("")
     assert significance_of("all").w_novelty == significance_of("all").w_difficulty > 0
     with pytest.raises(ValueError, match="uncertainty"):
         significance_of("only luck")
