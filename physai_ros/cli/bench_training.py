@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from physai_ros.cli.training_problems import Problem
     from physai_ros.evaluation.learning_curves import PairedRatio
 
-_RATES, _BATCHES = (3e-3, 6e-3, 1.2e-2), (64, 256)  # that uniform sampling is tuned over
+_RATES, _BATCHES = (1.5e-3, 3e-3, 6e-3, 1.2e-2), (64, 256)  # that uniform sampling is tuned over
 _TUNING_SEED, _TUNING_ROLLOUTS = 1001, 25
 # CPU seconds of training at which a policy is judged. MetaWorld's tasks are learned from states in less of them.
 _FULL, _SMOKE, _FULL_METAWORLD = (0.2, 0.35, 0.6, 1.0, 1.7, 3.0), (0.5, 1.0, 2.0), (0.05, 0.1, 0.2, 0.35, 0.6, 1.0, 1.7)
