@@ -26,6 +26,7 @@ PUBLISHED = "published"
 Row = dict[str, Any]
 
 _FIRST = 20
+_TURN = 4  # updates of an arm before it is the next one's turn
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,8 @@ def run_seed(
 ) -> list[Row]:
     """Rows of all arms on one problem and seed, those of the file included; each is kept as soon as it is known.
 
-    The arms take turns in training, from checkpoint to checkpoint, so that a machine that is busy for a while slows all
-    alike. Rollouts take far longer, cost nothing that is compared, and follow arm by arm.
+    The arms take turns in training, every few updates, so that a machine that is busy for a while slows all alike.
+    Rollouts take far longer, cost nothing that is compared, and follow arm by arm.
     """
     keys = {arm: {"task": problem.name, "seed": seed, **asdict(arm), **_plan_key(plan)} for arm in arms}
     missing = {arm: key for arm, key in keys.items() if file.find(**key) is None}
@@ -120,9 +121,8 @@ def run_seed(
         reached: dict[Arm, list[tuple[Row, RobotPolicyNetwork]]] = {arm: [] for arm in missing}
         torch.set_num_threads(1)
         for cost in plan.checkpoints:
+            _train_until(cost, trainers)
             for arm, trainer in trainers.items():
-                while trainer.counters.cpu_seconds < cost:
-                    trainer.update(arm.learning_rate)
                 reached[arm].append((_cost(trainer), trainer.policy_network()))
         for arm, key in missing.items():
             curve = [judged(problem, network, plan.rollouts, seed) | cost for cost, network in reached.pop(arm)]
@@ -130,6 +130,18 @@ def run_seed(
             file.add(row)
             on_row(row)
     return [row for key in keys.values() if (row := file.find(**key)) is not None]
+
+
+def _train_until(cost: float, trainers: dict[Arm, SparseTrainer]) -> None:
+    """Train all of them until each took `cost` CPU seconds."""
+    behind = dict(trainers)
+    while behind:
+        for arm, trainer in trainers.items():
+            for _ in range(_TURN):
+                if trainer.counters.cpu_seconds >= cost:
+                    behind.pop(arm, None)
+                    break
+                trainer.update(arm.learning_rate)
 
 
 def judged(problem: Problem, network: RobotPolicyNetwork, most: int, seed: int) -> Row:
