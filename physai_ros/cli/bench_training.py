@@ -32,7 +32,7 @@ def training(
     wrong_labels: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of labels made wrong.")] = 0.0,
     metaworld_python: Annotated[Path | None, typer.Option(help="Interpreter that has MetaWorld.")] = None,
     ablation: Annotated[bool, typer.Option("--ablation", help="All signals, each, all but each, none.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the README's table as well.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables of README and docs as well.")] = False,
     results: Annotated[Path | None, typer.Option(help="Rows are kept here; run again, it goes on.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
@@ -50,7 +50,7 @@ def training(
     from physai_ros.cli.published_gate import PACKAGE, is_installed
     from physai_ros.cli.results import made_by, write_json
     from physai_ros.cli.sampler_study import PUBLISHED, SIGNALS, RowFile, StudyPlan, kind_of
-    from physai_ros.cli.training_claims import marked, ratio_to_uniform, table_of
+    from physai_ros.cli.training_claims import curves_of, marked, ratio_to_uniform, table_of
     from physai_ros.cli.training_problems import ARM_TASKS, METAWORLD_TASKS, problem_of
 
     every = [*(ARM_TASKS if full else ARM_TASKS[:1]), *(METAWORLD_TASKS if metaworld_python is not None else ())]
@@ -87,7 +87,7 @@ def training(
     if not full:
         console.print("[dim]A smoke run: not tuned, too few seeds and rollouts to say anything of the samplers.[/dim]")
     if markdown:
-        typer.echo(marked(table_of(rows)))
+        typer.echo(f"{marked(table_of(rows))}\n\n{marked(curves_of(rows), 'training curves')}")
     if json_file is not None:
         write_json(json_file, "bench training", seed, _figures(rows, ratios.get("ast")), rows=rows)
 

@@ -32,6 +32,7 @@ def ratio_to_uniform(rows: Sequence[Row], kind: str) -> PairedRatio | None:
 def table_of(rows: Sequence[Row]) -> str:
     """The table as Markdown, one line a task and kind of sampler, and one of all tasks together, each counting alike.
 
+    Of all tasks only those kinds tell that ran on every one.
     Give it the rows of one number of rollouts, without those of the tuning.
     """
     lines = [
@@ -43,12 +44,25 @@ def table_of(rows: Sequence[Row]) -> str:
         of_task = [row for row in rows if task in ("all", row["task"])]
         for kind in dict.fromkeys(kind_of(row) for row in of_task):
             mine = [row for row in of_task if kind_of(row) == kind]
+            if task == "all" and {row["task"] for row in mine} != set(tasks):
+                continue
             ratio = "1" if kind == "uniform" else said(ratio_to_uniform(of_task, kind))
             success = np.mean([final_of(row) for row in mine])
             choosing = np.mean([row["selection_share"] for row in mine])
             lines.append(
                 f"| {task} | {kind} | {len(mine)} | {mine[0]['rollouts']} | {success:.0%} | {choosing:.1%} | {ratio} |"
             )
+    return "\n".join(lines)
+
+
+def curves_of(rows: Sequence[Row]) -> str:
+    """Mean success at every checkpoint as Markdown, one line a task and kind of sampler."""
+    lines = ["| task | sampler | success after so many CPU seconds of training |", "|---|---|---|"]
+    for task, kind in dict.fromkeys((row["task"], kind_of(row)) for row in rows):
+        mine = [row for row in rows if (row["task"], kind_of(row)) == (task, kind)]
+        success = np.mean([[point["success"] for point in row["curve"]] for row in mine], axis=0)
+        points = zip(mine[0]["checkpoints"], success, strict=True)
+        lines.append(f"| {task} | {kind} | {', '.join(f'{seconds:g}: {value:.0%}' for seconds, value in points)} |")
     return "\n".join(lines)
 
 

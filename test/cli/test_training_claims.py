@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from physai_ros.cli.sampler_study import RowFile
-from physai_ros.cli.training_claims import claimed, marked, ratio_to_uniform, table_of
+from physai_ros.cli.training_claims import claimed, curves_of, marked, ratio_to_uniform, table_of
 
 ROOT = Path(__file__).parents[2]
 TUNING_SEEDS = 1000  # seeds of the tuning lie above
@@ -62,6 +62,11 @@ def test_the_table_stands_between_the_markers():
     assert claimed(readme, "scenarios") is None
 
 
+def test_a_curve_is_told_by_its_means():
+    rows = [row | {"checkpoints": [1.0, 2.0, 4.0]} for row in ROWS]
+    assert "| reach | ast | 1: 20%, 2: 90%, 4: 100% |" in curves_of(rows)
+
+
 def test_all_tasks_together_count_alike():
     other = [row | {"task": "other", "curve": row["curve"]} for row in ROWS if row["sampler"] == "uniform"]
     same = [row | {"sampler": "ast"} for row in other]
@@ -69,13 +74,22 @@ def test_all_tasks_together_count_alike():
     assert last.startswith("| all | ast | 6 |")
     assert "1.41 (1.41 to 1.41)" in last
     assert "| all |" not in table_of(ROWS)
+    apart = [row | {"sampler": "random"} for row in same]
+    assert "| all | random |" not in table_of([*ROWS, *other, *same, *apart])
 
 
 @pytest.mark.parametrize(
-    ("document", "files"),
-    [("README.md", ("rows", "metaworld")), ("docs/training.md", ("published",))],
+    ("document", "bench", "files", "told"),
+    [
+        ("README.md", "training", ("rows", "metaworld"), table_of),
+        ("docs/training.md", "training curves", ("rows", "metaworld"), curves_of),
+        ("docs/training.md", "training without strata", ("arm_without_strata", "metaworld_without_strata"), table_of),
+        ("docs/training.md", "training beside the published gate", ("published",), table_of),
+        ("docs/training.md", "training ablation", ("ablation",), table_of),
+    ],
 )
-def test_what_is_claimed_is_what_was_committed(document, files):
+def test_what_is_claimed_is_what_was_committed(document, bench, files, told):
     kept = [row for name in files for row in RowFile(ROOT / f"benchmarks/training/{name}.jsonl").rows]
     rows = [row for row in kept if row["seed"] < TUNING_SEEDS]
-    assert claimed((ROOT / document).read_text()) == table_of(rows)
+    assert rows
+    assert claimed((ROOT / document).read_text(), bench) == told(rows)
