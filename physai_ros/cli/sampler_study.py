@@ -118,6 +118,7 @@ def run_seed(
     if missing:
         demonstrations = _mislabelled(problem.demonstrations(plan.demonstrations, seed), plan.wrong_labels, seed)
         trainers = {arm: _trainer(arm, demonstrations, seed) for arm in missing}
+        torch.set_num_threads(1)
         _warm_up(next(iter(missing)), demonstrations, seed)
         reached: dict[Arm, list[tuple[Row, RobotPolicyNetwork]]] = {arm: [] for arm in missing}
         for cost in plan.checkpoints:
@@ -134,7 +135,6 @@ def run_seed(
 
 def _warm_up(arm: Arm, demonstrations: list[Transitions], seed: int) -> None:
     """Updates that count for nobody: what a process does once would be the first arm's cost."""
-    torch.set_num_threads(1)
     trainer = _trainer(arm, demonstrations[:2], seed)
     for _ in range(_TURN):
         trainer.update(arm.learning_rate)
